@@ -1,0 +1,53 @@
+# Everything a person needs to build, run and check the sidecar. `make help` lists it.
+# The tools beyond Go itself are pinned in .ci/tools and live in .tools/; a target installs those it needs.
+SHELL := bash
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TESTFLAGS ?=
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+.PHONY: help build run demo test race crash nightly cover fmt lint generate clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/engram-sidecar
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/engram-sidecar ./cmd/engram-sidecar
+
+run: build ## build, and serve on the embedded store
+	bin/engram-sidecar serve
+
+demo: ## stream a real text, kill -9 on the way, lose nothing
+	go run ./integration/demo
+
+test: ## run every test that needs no root (TESTFLAGS adds flags)
+	go test $(TESTFLAGS) ./...
+
+race: TESTFLAGS += -race
+race: test ## the same with the race detector
+
+crash: ## the kill -9 crash test, and what it counted
+	go test ./integration -run TestCrash -count=1 -v
+
+nightly: ## every test at its full length (NIGHTLY=1, 500 kills), with -race
+	NIGHTLY=1 ENGRAM_CRASH_KILLS=500 go test -race -count=1 -timeout 3h ./...
+
+cover: ## coverage of the hand-written code, the built binary's included
+	.ci/coverage run
+
+fmt: ## format every hand-written file
+	.ci/tools golangci-lint
+	golangci-lint fmt
+
+lint: ## vet and lint
+	.ci/tools golangci-lint
+	go vet ./...
+	golangci-lint run
+
+generate: ## regenerate the Go code of the .proto files
+	.ci/tools buf protoc-gen-go protoc-gen-go-grpc
+	proto/generate.sh
+
+clean: ## remove what make produced
+	rm -rf bin .coverage .tools
