@@ -32,8 +32,8 @@ func TestChunkFillsItsSizeClass(t *testing.T) {
 
 func TestLongRunsCostLittle(t *testing.T) {
 	q := New(Config{}, fixed)
-	for index := uint64(1); index <= 10_000_000; index++ {
-		q.Push(1, index, epoch.Add(time.Duration(index)*10*time.Microsecond)) // 100,000 a second
+	for index := uint64(1); index <= 10_000_000; index += 100 {
+		q.PushRun(1, index, index+99, epoch.Add(time.Duration(index)*10*time.Microsecond)) // 100,000 a second
 	}
 	if got := q.bytes(); got > 16<<10 {
 		t.Errorf("ten million references in runs take %d bytes, want at most 16 KiB", got)

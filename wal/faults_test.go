@@ -1,0 +1,370 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tidwall/wal has no seam for a file system that fails, so these tests change what its open descriptor leads to: /dev/null
+// takes a write and refuses an fsync, opened for reading it refuses a write too, and /dev/full has no room.
+
+// replaceDescriptors makes those of this process's descriptors that lead to the segment lead to device: tidwall's, and
+// with both the journal's own.
+func replaceDescriptors(t *testing.T, j *Journal, device string, flags int, both bool) {
+	t.Helper()
+	j.gens.RLock()
+	g := j.gens.table[len(j.gens.table)-1]
+	own := int(g.file.Fd())
+	j.gens.RUnlock()
+	to, err := unix.Open(device, flags|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(to)
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced := 0
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || (fd == own && !both) {
+			continue
+		}
+		if name, err := os.Readlink("/proc/self/fd/" + e.Name()); err != nil || name != g.path {
+			continue
+		}
+		if err := unix.Dup3(to, fd, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		replaced++
+	}
+	if want := map[bool]int{false: 1, true: 2}[both]; replaced != want {
+		t.Fatalf("%d descriptors lead to %s, want %d", replaced, g.path, want)
+	}
+}
+
+// eventually waits until cond holds, and fails the test when that takes absurdly long.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for range 15_000 {
+		if cond() {
+			return
+		}
+		<-tick.C
+	}
+	t.Fatalf("waited in vain: %s", what)
+}
+
+// A write or an fsync that fails leaves no certainty: everyone is told, nothing is acked any more, and nothing hangs.
+func TestStorageFailureEndsTheJournal(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		device string
+		flags  int
+		both   bool // the roll-back of the journal's own descriptor fails too
+		says   string
+	}{
+		{"write fails", "/dev/null", unix.O_RDONLY, false, "bad file descriptor"},
+		{"fsync fails", "/dev/null", unix.O_RDWR, false, "fsync failed"},
+		{"no room, and what was written cannot be taken back", "/dev/full", unix.O_RDWR, true, "cut "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			var commits atomic.Uint64
+			j := open(t, Config{Dir: dir, OnCommit: func(*Commit) { commits.Add(1) }})
+			good := put(t, j, 1, 1, 100)
+			before := readSegmentFile(t, dir, 1)
+			replaceDescriptors(t, j, c.device, c.flags, c.both)
+			told, syncs := commits.Load(), j.Stats().Syncs
+
+			var wg sync.WaitGroup
+			for s := range byte(4) {
+				wg.Go(func() { failingStream(t, j, s) })
+			}
+			wg.Wait()
+			<-j.Failed()
+			checkFailed(t, j, c.says)
+			if commits.Load() != told || j.Durable() != good.Index || j.Stats().Syncs != syncs {
+				t.Errorf("%d commits after the failure, durable %d", commits.Load()-told, j.Durable())
+			}
+			f := recoverDir(t, dir)
+			if after := readSegmentFile(t, dir, 1); string(before) != string(after) || len(f.records) != 2 {
+				t.Errorf("on disk are %d records, %d bytes, want 2 and %d", len(f.records), len(after), len(before))
+			}
+		})
+	}
+}
+
+// failingStream appends until it is refused, and wants every record of it refused.
+func failingStream(t *testing.T, j *Journal, s byte) {
+	p := j.NewProducer()
+	for n := range uint64(100) {
+		r := write(s, n+1, fill(n, 100))
+		if err := p.Append(&r); err != nil {
+			if !errors.Is(err, ErrFailed) {
+				t.Error(err)
+			}
+			break
+		}
+		if _, err := p.Wait(t.Context(), r.Index); !errors.Is(err, ErrFailed) {
+			t.Errorf("index %d: %v", r.Index, err)
+		}
+	}
+	if index, _ := p.Durable(); index != 0 {
+		t.Errorf("index %d was acked", index)
+	}
+	p.Reset() // is no way back
+	if err := p.Append(&Record{Kind: KindWrite}); !errors.Is(err, ErrFailed) {
+		t.Error(err)
+	}
+}
+
+// checkFailed wants a journal that has failed to say so wherever it is asked, now and after its close.
+func checkFailed(t *testing.T, j *Journal, says string) {
+	t.Helper()
+	for _, err := range []error{j.Err(), j.Stats().Err, j.Close(), j.Close(), j.Err()} {
+		if !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "the process must end") {
+			t.Errorf("%v, want it to say %q", err, says)
+		}
+	}
+	if _, err := j.Write(t.Context(), &Record{Kind: KindWrite}); !errors.Is(err, ErrFailed) {
+		t.Error(err)
+	}
+	if err := j.Release(t.Context(), 1, Tally{}); !errors.Is(err, ErrFailed) {
+		t.Error(err)
+	}
+}
+
+// A journal that fails while it closes says so, and does not hang.
+func TestFailureWhileClosing(t *testing.T) {
+	hold, held := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	j := open(t, Config{OnCommit: func(*Commit) {
+		once.Do(func() {
+			close(held)
+			<-hold
+		})
+	}})
+	p := j.NewProducer()
+	first := write(1, 1, nil)
+	if err := p.Append(&first); err != nil {
+		t.Fatal(err)
+	}
+	<-held
+	second := write(1, 2, nil)
+	if err := p.Append(&second); err != nil {
+		t.Fatal(err)
+	}
+	replaceDescriptors(t, j, "/dev/null", unix.O_RDWR, false)
+	closed := make(chan error)
+	go func() { closed <- j.Close() }()
+	eventually(t, "Close takes effect", func() bool { return errors.Is(j.Err(), ErrClosed) })
+	close(hold)
+	if err := <-closed; !errors.Is(err, ErrFailed) {
+		t.Error(err)
+	}
+	if index, _ := p.Durable(); index != first.Index || !errors.Is(p.Err(), ErrFailed) {
+		t.Errorf("durable %d, %v", index, p.Err())
+	}
+}
+
+// The keeper cannot make the next generation, and not for want of room: the journal fails before it is needed, so that
+// nobody goes on for hours on the last file.
+func TestKeeperFailureEndsTheJournal(t *testing.T) {
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "journal")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	j := open(t, Config{Dir: dir, GenerationBytes: minGenerationBytes})
+	put(t, j, 1, 1, 10)
+	if err := os.Rename(dir, dir+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := j.NewProducer()
+	last := uint64(0)
+	for n := range uint64(500) {
+		r := write(1, n+2, fill(n, 3000))
+		if err := p.Append(&r); err != nil {
+			if !errors.Is(err, ErrFailed) {
+				t.Error(err)
+			}
+			break
+		}
+		last = r.Index
+	}
+	if last != 0 { // else the keeper found out before the first
+		if _, err := p.Wait(t.Context(), last); !errors.Is(err, ErrFailed) {
+			t.Errorf("index %d: %v", last, err)
+		}
+	}
+	<-j.Failed()
+	checkFailed(t, j, "make generation")
+}
+
+// No room in the middle of a write: what was written of the batch is taken back to the last synced byte, it is refused with
+// all behind it, and the same process goes on elsewhere, without a hole in the indexes.
+func TestNoRoomIsRefusedAndGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, Config{Dir: dir})
+	p := j.NewProducer()
+	good := put(t, j, 1, 1, 100)
+	size := len(readSegmentFile(t, dir, 1))
+	replaceDescriptors(t, j, "/dev/full", unix.O_RDWR, false)
+	a, b := write(1, 2, fill(2, 100)), write(1, 3, fill(3, 100))
+	if err := p.Append(&a); err != nil {
+		t.Fatal(err)
+	}
+	_, err := p.Wait(t.Context(), a.Index)
+	if !errors.Is(err, ErrFull) || errors.Is(err, ErrFailed) || !errors.Is(p.Err(), ErrFull) {
+		t.Fatal(err)
+	}
+	if err := p.Append(&b); !errors.Is(err, ErrRefused) || !errors.Is(err, ErrFull) {
+		t.Errorf("before its roll-back the producer gets %v", err)
+	}
+	eventually(t, "the journal takes records again", func() bool { return j.Err() == nil })
+	if err := p.Append(&b); !errors.Is(err, ErrRefused) {
+		t.Errorf("before its roll-back the producer gets %v", err)
+	}
+	p.Reset()
+	if err := p.Append(&a); err != nil || p.Err() != nil {
+		t.Fatal(err, p.Err())
+	}
+	if _, err := p.Wait(t.Context(), a.Index); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(readSegmentFile(t, dir, 1)); got != size {
+		t.Errorf("the abandoned segment has %d bytes, want the %d that were synced", got, size)
+	}
+	if accepted, _ := j.Totals(); accepted != 2 {
+		t.Errorf("accepted %d, want 2", accepted)
+	}
+	checkRead(t, j, []uint64{good.Index, a.Index}, []Record{good, a})
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkContiguous(t, dir, 4) // two heads, two writes
+}
+
+// checkContiguous wants n records in dir, with indexes from 1 on and no damage.
+func checkContiguous(t *testing.T, dir string, n int) {
+	t.Helper()
+	f := recoverDir(t, dir)
+	for i, r := range f.records {
+		if r.Index != uint64(i+1) {
+			t.Fatalf("index %d in place %d", r.Index, i+1)
+		}
+	}
+	if len(f.records) != n || f.at.Index != uint64(n+1) {
+		t.Errorf("%d records, next index %d, want %d", len(f.records), f.at.Index, n)
+	}
+}
+
+// A released frame that found no room was never there: its generation stays, and can be released later.
+func TestReleaseThatFoundNoRoom(t *testing.T) {
+	dir := t.TempDir()
+	j := filled(t, Config{Dir: dir})
+	g := j.Generations()[0]
+	replaceDescriptors(t, j, "/dev/full", unix.O_RDWR, false)
+	if err := j.Release(t.Context(), g.Number, delivered(g)); !errors.Is(err, ErrFull) {
+		t.Fatal(err)
+	}
+	if _, released := j.Totals(); released != (Tally{}) {
+		t.Errorf("%+v", released)
+	}
+	eventually(t, "the journal takes records again", func() bool { return j.Err() == nil })
+	if err := j.Release(t.Context(), g.Number, delivered(g)); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f := recoverDir(t, dir); f.at.Released != delivered(g) || f.at.Accepted != 80 {
+		t.Errorf("%+v", f.at)
+	}
+}
+
+// Close while the journal waits for room ends at once, and what was refused stays refused.
+func TestCloseWhileThereIsNoRoom(t *testing.T) {
+	j := open(t, Config{})
+	put(t, j, 1, 1, 10)
+	replaceDescriptors(t, j, "/dev/full", unix.O_RDWR, false)
+	p := j.NewProducer()
+	r := write(1, 2, nil)
+	if err := p.Append(&r); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Wait(t.Context(), r.Index); !errors.Is(err, ErrFull) {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := j.Write(t.Context(), &Record{Kind: KindWrite}); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+}
+
+// The file size limit fails a write in the middle: a part of the batch is in the file, and must not stay there.
+func TestFileSizeLimitCutsAWriteShort(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, Config{Dir: dir})
+	put(t, j, 1, 1, 2000)
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []uint64{2200, 3000, 4096, 5001} {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: limit, Max: old.Max}); err != nil {
+			t.Fatal(err)
+		}
+		r := write(1, 2, fill(2, 6000))
+		_, err := j.Write(t.Context(), &r)
+		eventually(t, "the journal takes records again", func() bool { return j.Err() == nil })
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+			t.Fatal(err)
+		}
+		if !errors.Is(err, ErrFull) || !errors.Is(err, unix.EFBIG) {
+			t.Errorf("limit %d: %v", limit, err)
+		}
+		put(t, j, 1, 2, 10)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkContiguous(t, dir, 2+4*2)
+	for _, n := range generationsOn(t, dir) {
+		if s, _ := scanDir(t, dir, n); s.End != s.Size {
+			t.Errorf("generation %d has %d bytes behind its last frame", n, s.Size-s.End)
+		}
+	}
+}
+
+func TestWhatCountsAsNoRoom(t *testing.T) {
+	for err, want := range map[error]bool{
+		unix.ENOSPC: true, unix.EDQUOT: true, unix.EFBIG: true, unix.EMFILE: true, unix.ENFILE: true,
+		unix.EIO: false, unix.EROFS: false, unix.EBADF: false, os.ErrClosed: false,
+		&os.PathError{Op: "write", Path: "f", Err: unix.ENOSPC}: true,
+		fmt.Errorf("%w: %w", errSync, unix.ENOSPC):              false, // the pages may be lost
+	} {
+		if got := isNoRoom(err); got != want {
+			t.Errorf("isNoRoom(%v) = %v", err, got)
+		}
+	}
+}

@@ -1,0 +1,255 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// smallDisk mounts a file system in memory that has that many bytes and inodes.
+func smallDisk(t *testing.T, bytes, inodes int) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,nr_inodes=%d,mode=0700", bytes, inodes)); err != nil {
+		if os.Getenv("REQUIRE_FAULTS") == "1" {
+			t.Fatalf("REQUIRE_FAULTS=1: mounting a tmpfs: %v", err)
+		}
+		t.Skipf("a full disk: mounting a tmpfs needs root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// fillUp writes a file until the disk has not one byte left.
+func fillUp(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 64 << 10; size > 0; {
+		if _, err := f.Write(make([]byte, size)); errors.Is(err, unix.ENOSPC) {
+			size /= 2
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// flood makes records durable until the disk refuses. They are of a kind that the reserve does not keep out, so that the
+// refusal is the disk's own. It returns those that were acked.
+func flood(t *testing.T, j *Journal, s byte, size int) []Record {
+	p := j.NewProducer()
+	var acked []Record
+	for n := uint64(1); ; n++ {
+		r := write(s, n, fill(n, size))
+		r.Kind = KindCarriedLetter
+		err := p.Append(&r)
+		if err == nil {
+			_, err = p.Wait(t.Context(), r.Index)
+		}
+		if err == nil {
+			acked = append(acked, r)
+			continue
+		}
+		if !errors.Is(err, ErrFull) {
+			t.Error(err)
+		}
+		return acked
+	}
+}
+
+// A disk that is truly full: refused and rolled back to the last synced byte, nothing acked is lost, and the same process
+// goes on when there is room, without a hole in the indexes.
+func TestFullDisk(t *testing.T) {
+	for _, size := range []int{700, 3000, 70_000} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			dir := smallDisk(t, 1<<20, 1000)
+			ballast := filepath.Join(dir, "ballast")
+			if err := os.WriteFile(ballast, make([]byte, 200<<10), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			j := open(t, Config{Dir: dir, GenerationBytes: minGenerationBytes, MaxBytes: 1 << 30, ReserveBytes: 1})
+			var mu sync.Mutex
+			acked := map[uint64]Record{}
+			var wg sync.WaitGroup
+			for s := range byte(3) {
+				wg.Go(func() {
+					for _, r := range flood(t, j, s, size) {
+						mu.Lock()
+						acked[r.Index] = r
+						mu.Unlock()
+					}
+				})
+			}
+			wg.Wait()
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the journal takes records again", func() bool {
+				r := write(9, 1, nil)
+				_, err := j.Write(t.Context(), &r)
+				if err == nil {
+					acked[r.Index] = r
+				} else if !errors.Is(err, ErrFull) {
+					t.Fatal(err)
+				}
+				return err == nil
+			})
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			checkKept(t, dir, acked)
+		})
+	}
+}
+
+// checkKept wants every acked record on disk as it was, no hole in the indexes and nothing behind the last frames.
+func checkKept(t *testing.T, dir string, acked map[uint64]Record) {
+	t.Helper()
+	if len(acked) < 5 {
+		t.Errorf("only %d records were acked", len(acked))
+	}
+	f := recoverDir(t, dir)
+	for i, r := range f.records {
+		if want, ok := acked[r.Index]; r.Index != uint64(i+1) || (ok && !sameRecord(r, want)) {
+			t.Fatalf("place %d holds %+v, want %+v", i, r, want)
+		}
+		if _, ok := acked[r.Index]; !ok && r.Kind != KindHead {
+			t.Errorf("index %d was refused and is on disk", r.Index)
+		}
+		delete(acked, r.Index)
+	}
+	if len(acked) != 0 {
+		t.Errorf("%d acked records are lost", len(acked))
+	}
+	for _, s := range f.at.Generations {
+		if s.End != s.Size {
+			t.Errorf("generation %d has %d bytes behind its last frame", s.Number, s.Size-s.End)
+		}
+	}
+}
+
+// Somebody else fills the disk to the last byte, reserve and all. What gives space back still gets through.
+func TestReleaseOnADiskWithoutAByte(t *testing.T) {
+	dir := smallDisk(t, 4<<20, 1000)
+	j := filled(t, Config{Dir: dir, MaxBytes: 1 << 30, ReserveBytes: 64 << 10})
+	fillUp(t, filepath.Join(dir, "ballast"))
+	eventually(t, "the journal sees that the disk is full", func() bool { return j.Stats().Free == 0 && j.Pressure() == 1 })
+	r := write(1, 81, fill(81, 3000))
+	if _, err := j.Write(t.Context(), &r); !errors.Is(err, ErrFull) {
+		t.Fatal(err)
+	}
+	g := j.Generations()[0]
+	eventually(t, "a released frame finds room", func() bool {
+		err := j.Release(t.Context(), g.Number, delivered(g))
+		if err != nil && !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	eventually(t, "observations go on", func() bool {
+		r := write(1, 81, fill(81, 100))
+		_, err := j.Write(t.Context(), &r)
+		return err == nil
+	})
+}
+
+// No inode is left for another generation: the journal opens, says that it is full, lets everything be read, and goes on
+// when there is one.
+func TestOpenAndRotateWithoutAnInode(t *testing.T) {
+	dir := smallDisk(t, 16<<20, 30)
+	cfg := Config{Dir: dir, GenerationBytes: minGenerationBytes, MaxBytes: 1 << 30, ReserveBytes: 1}
+	j := open(t, cfg)
+	kept := []Record{put(t, j, 1, 1, 100)}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	at := recoverDir(t, dir).at
+	inodes := takeInodes(t, dir)
+	j = openAt(t, cfg, at)
+	r := write(1, 2, nil)
+	if _, err := j.Write(t.Context(), &r); !errors.Is(err, ErrFull) || !errors.Is(j.Stats().Err, ErrFull) || j.Pressure() != 1 || j.Stats().Pressure != 1 {
+		t.Errorf("%v, %+v", err, j.Stats())
+	}
+	checkRead(t, j, []uint64{kept[0].Index}, kept)
+	give(t, inodes[:4])
+	eventually(t, "the journal takes records again", func() bool { return j.Err() == nil })
+
+	inodes = append(inodes[4:], takeInodes(t, dir)...)
+	for n := uint64(2); ; n++ { // until the generation that was ready is full too
+		r := write(1, n, fill(n, 3000))
+		if _, err := j.Write(t.Context(), &r); err != nil {
+			if !errors.Is(err, ErrFull) {
+				t.Fatal(err)
+			}
+			break
+		}
+		kept = append(kept, r)
+	}
+	give(t, inodes)
+	eventually(t, "the journal takes records again", func() bool { return j.Err() == nil })
+	kept = append(kept, put(t, j, 1, uint64(len(kept)+1), 100))
+	var indexes []uint64
+	for _, r := range kept {
+		indexes = append(indexes, r.Index)
+	}
+	checkRead(t, j, indexes, kept)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	give(t, nil)
+	f := recoverDir(t, dir)
+	if last := f.records[len(f.records)-1].Index; last != uint64(len(f.records)) || f.at.Accepted != uint64(len(kept)) {
+		t.Errorf("%d records up to index %d, accepted %d, want %d", len(f.records), last, f.at.Accepted, len(kept))
+	}
+}
+
+// takeInodes makes files until there is no inode left.
+func takeInodes(t *testing.T, dir string) []string {
+	t.Helper()
+	var names []string
+	for {
+		f, err := os.CreateTemp(dir, "inode")
+		if errors.Is(err, unix.ENOSPC) {
+			return names
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, f.Name())
+		f.Close()
+	}
+}
+
+func give(t *testing.T, names []string) {
+	t.Helper()
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Closing a journal that never found room to begin ends at once.
+func TestCloseOfAJournalThatNeverBegan(t *testing.T) {
+	dir := smallDisk(t, 1<<20, 20)
+	takeInodes(t, dir)
+	j := open(t, Config{Dir: dir})
+	if !errors.Is(j.Err(), ErrFull) {
+		t.Error(j.Err())
+	}
+	if err := j.Close(); err != nil || !errors.Is(j.Err(), ErrClosed) {
+		t.Error(err, j.Err())
+	}
+}

@@ -1,0 +1,130 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/bits"
+	"os"
+	"path/filepath"
+
+	tidwall "github.com/tidwall/wal"
+	"golang.org/x/sys/unix"
+)
+
+// generation is one small tidwall log in a directory of its own: one segment, never cut, never truncated, deleted whole.
+// Readers open its segment for themselves, so that nothing but the newest generations keeps a descriptor.
+type generation struct {
+	number uint64
+	seal   seal
+	path   string // of the segment
+
+	base    uint64   // index of the first record, 0 until the first batch is committed; guarded by Journal.gens
+	offsets []uint32 // of the frame of index base+i in the segment, 0 where it is damaged; guarded by Journal.gens
+	bytes   int64    // of the segment, up to the last committed batch; guarded by Journal.gens
+	sealed  bool     // nothing more will be written; guarded by Journal.gens
+
+	log  *tidwall.Log // the committer's; nil once sealed
+	file *os.File     // the committer's, to take back a failed write; nil once sealed
+}
+
+// prepareGeneration makes the directory and the empty segment of a generation, and returns when both names are durable,
+// so that an ack may rest on them. What an earlier crash left under this number is made anew. The first room bytes are
+// allocated where the file system can do that, so that a full disk still takes what gives space back.
+func prepareGeneration(journalDir string, journal [16]byte, number uint64, room int64) (*generation, error) {
+	dir := GenerationDir(journalDir, number)
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("make generation %d: %w", number, err)
+	}
+	log, err := tidwall.Open(dir, &tidwall.Options{
+		NoSync:      true,          // the committer syncs, so that a failed write and a failed fsync are told apart
+		SegmentSize: math.MaxInt32, // above any generation: tidwall never begins a second segment
+		AllowEmpty:  true,
+		DirPerms:    0o700,
+		FilePerms:   0o600,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make generation %d: %w", number, err)
+	}
+	g := &generation{number: number, seal: newSeal(journal, number), path: SegmentPath(journalDir, number), log: log}
+	if g.file, err = os.OpenFile(g.path, os.O_RDWR, 0); err != nil {
+		return nil, errors.Join(fmt.Errorf("make generation %d: %w", number, err), log.Close())
+	}
+	_ = unix.Fallocate(int(g.file.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, room) // a kindness of the file system, not a need
+	if err := errors.Join(syncNames(dir), syncNames(journalDir)); err != nil {
+		return nil, errors.Join(fmt.Errorf("make generation %d: %w", number, err), log.Close(), g.file.Close())
+	}
+	return g, nil
+}
+
+// scannedGeneration is a generation of an earlier run, as a scan found it. One without a whole record stands where the
+// one before it ends, at index follows, so that the table stays in order.
+func scannedGeneration(s *Scanned, journal [16]byte, follows uint64) *generation {
+	g := &generation{
+		number: s.Number, seal: newSeal(journal, s.Number), path: s.Path,
+		base: s.Base, offsets: s.Offsets, bytes: s.Size, sealed: true,
+	}
+	if g.base == 0 {
+		g.base = follows
+	}
+	return g
+}
+
+// next is the index behind the generation's last record.
+func (g *generation) next() uint64 { return g.base + uint64(len(g.offsets)) }
+
+func (g *generation) holds(index uint64) bool { return index >= g.base && index < g.next() }
+
+// cut takes back what a failed write may have left behind the last synced byte.
+func (g *generation) cut(size int64) error {
+	if err := g.file.Truncate(size); err != nil {
+		return fmt.Errorf("cut %s to %d bytes: %w", g.path, size, err)
+	}
+	if err := g.file.Sync(); err != nil {
+		return fmt.Errorf("cut %s to %d bytes: %w: %w", g.path, size, errSync, err)
+	}
+	return nil
+}
+
+// remove deletes the generation's files. It needs no fsync: the released frame is durable, and what a crash brings back
+// the next start deletes again.
+func (g *generation) remove() error {
+	if err := os.RemoveAll(filepath.Dir(g.path)); err != nil {
+		return fmt.Errorf("delete generation %d: %w", g.number, err)
+	}
+	return nil
+}
+
+// harden makes the last batch of an earlier run durable before anything rests on it. What a scan read may be in the page
+// cache alone: its writer may have been killed before the fsync, or the fsync may have failed, after which Linux counts
+// the pages as clean and a second fsync answers success. So the same bytes are written over themselves, and then synced.
+func harden(s *Scanned) error {
+	from, to := s.lastBatch()
+	if from == to {
+		return nil
+	}
+	f, err := os.OpenFile(s.Path, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("make generation %d durable: %w", s.Number, err)
+	}
+	if err := errors.Join(rewrite(f, from, to), f.Close()); err != nil {
+		return fmt.Errorf("%w: make generation %d durable: %w", ErrFailed, s.Number, err)
+	}
+	return nil
+}
+
+// rewrite writes the bytes of f between from and to over themselves and syncs them.
+func rewrite(f *os.File, from, to int64) error {
+	b, err := io.ReadAll(io.NewSectionReader(f, from, to-from))
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(b, from); err != nil && !isNoRoom(err) { // a full disk that never writes in place must do with the sync
+		return err
+	}
+	return f.Sync()
+}
+
+// entrySize is what tidwall writes for a frame: its length as a varint, and the frame.
+func entrySize(frame int) int { return (bits.Len(uint(frame))+6)/7 + frame }
