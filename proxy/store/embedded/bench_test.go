@@ -1,0 +1,85 @@
+package embedded
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/engram-sidecar/engram-sidecar/proxy/store"
+	"github.com/engram-sidecar/engram-sidecar/proxy/store/storetest"
+	"github.com/engram-sidecar/engram-sidecar/wal"
+)
+
+// episodes returns n records with ids that no other call gives, and indexes from first on.
+func episodes(first uint64, n int) []wal.Record {
+	records := make([]wal.Record, n)
+	for i := range records {
+		index := first + uint64(i)
+		id := fmt.Sprintf("0190a3f2-%08x-%d", index*2654435761%(1<<32), index)
+		records[i] = storetest.Record(wal.FormEpisode, index, "bench", id, "a line of some length that someone has observed", vectorOf(index))
+	}
+	return records
+}
+
+var vectorPool [64][]float32
+
+// vectorOf takes vectors out of a few and changes them a little: to make new ones takes longer than to store them.
+func vectorOf(index uint64) []float32 {
+	v := &vectorPool[index%uint64(len(vectorPool))]
+	if *v == nil {
+		*v = storetest.Vector(index)
+	}
+	(*v)[index%store.Dimensions] += 0.5
+	return *v
+}
+
+func BenchmarkPut(b *testing.B) {
+	for _, size := range []int{1, 64, 256, 1000} {
+		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
+			s, err := Open(b.TempDir(), Config{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			next := uint64(1)
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				batch := episodes(next, size)
+				next += uint64(size)
+				b.StartTimer()
+				for _, err := range s.Put(b.Context(), batch) {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "items/s")
+		})
+	}
+}
+
+func BenchmarkRecall(b *testing.B) {
+	const memories = 100_000
+	s, err := Open(b.TempDir(), Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for next := uint64(1); next < memories; next += 1000 {
+		if err := s.Put(b.Context(), episodes(next, 1000))[0]; err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, workers := range []int{1, runtime.GOMAXPROCS(0)} {
+		b.Run(fmt.Sprintf("memories=%d/workers=%d", memories, workers), func(b *testing.B) {
+			s.cfg.Workers = workers
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.Recall(b.Context(), store.Query{Space: "bench", Vector: vectorOf(7), K: 10}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
