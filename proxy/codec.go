@@ -1,0 +1,38 @@
+package proxy
+
+import (
+	"google.golang.org/grpc/encoding"
+	protocodec "google.golang.org/grpc/encoding/proto" // registers the codec that frameCodec falls back to
+	"google.golang.org/grpc/mem"
+)
+
+// Frame is one message in its wire bytes. A handler that receives into a *Frame gets a copy of its own, made once, which it
+// may keep and write to; one that sends a *Frame must not change its bytes afterwards.
+type Frame []byte
+
+// frameSlack is how much room a received frame has behind it, so that a made id can be appended to an episode in place.
+const frameSlack = 64
+
+// frameCodec passes frames through as they are, and leaves every other message to protobuf.
+type frameCodec struct{ encoding.CodecV2 }
+
+func newFrameCodec() frameCodec { return frameCodec{encoding.GetCodecV2(protocodec.Name)} }
+
+// Marshal implements encoding.CodecV2.
+func (c frameCodec) Marshal(v any) (mem.BufferSlice, error) {
+	if f, ok := v.(*Frame); ok {
+		return mem.BufferSlice{mem.SliceBuffer(*f)}, nil
+	}
+	return c.CodecV2.Marshal(v)
+}
+
+// Unmarshal implements encoding.CodecV2.
+func (c frameCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	if f, ok := v.(*Frame); ok {
+		n := data.Len()
+		*f = make(Frame, n, n+frameSlack)
+		data.CopyTo(*f)
+		return nil
+	}
+	return c.CodecV2.Unmarshal(data, v)
+}

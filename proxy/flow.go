@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/engram-sidecar/engram-sidecar/proxy/envelope"
+	"github.com/engram-sidecar/engram-sidecar/proxy/session"
+)
+
+// unaskedDefault is how many messages may wait that no request asked for, where the client has no wish of its own.
+const unaskedDefault = 16
+
+// manners is how much the sidecar may say to one client of its own accord. The receiver sets it, the supervisor heeds it.
+type manners struct {
+	limit    atomic.Int64 // messages that may wait in the outbox
+	interval atomic.Int64 // nanoseconds between two of them
+}
+
+func (m *manners) init(clientBuffer uint32) {
+	m.limit.Store(unaskedDefault)
+	if clientBuffer > 0 {
+		m.limit.Store(int64(clientBuffer))
+	}
+	m.interval.Store(int64(gaugeEvery))
+}
+
+// slowest is the longest distance that a client can ask for.
+const slowest = time.Hour
+
+// rate sets the distance from what the client prefers, in messages a second. Where that is no rate, the distance changes by
+// the factor instead.
+func (m *manners) rate(perSecond float32, factor float64) time.Duration {
+	interval := float64(m.interval.Load()) * factor
+	if r := float64(perSecond); r > 0 && !math.IsInf(r, 0) { // NaN is not above 0
+		interval = float64(time.Second) / r
+	}
+	d := time.Duration(min(max(interval, float64(gaugeEvery)), float64(slowest)))
+	m.interval.Store(int64(d))
+	return d
+}
+
+// volunteer queues a status that nobody asked for, and says whether the client's manners allowed it.
+func (o *observation) volunteer(status envelope.Status) bool {
+	if int64(o.level().unasked) >= o.manners.limit.Load() {
+		return false
+	}
+	o.reply(answerUnasked, envelope.AppendStatus(nil, o.header(0), status))
+	return true
+}
+
+// flow obeys a flow control message and confirms it.
+func (o *observation) flow(f *envelope.Flow) {
+	var err error
+	var message string
+	switch f.Action {
+	case envelope.FlowPause:
+		err = o.att.Pause()
+		message = "paused: observations are refused until RESUME; what was accepted goes on to the store"
+	case envelope.FlowResume:
+		err = o.att.Resume()
+		message = fmt.Sprintf("active: send from %d", o.att.Next())
+	case envelope.FlowSlowDown:
+		message = fmt.Sprintf("at most one status every %v", o.manners.rate(f.PreferredRate, 2))
+	case envelope.FlowSpeedUp:
+		message = fmt.Sprintf("at most one status every %v", o.manners.rate(f.PreferredRate, 0.5))
+	case envelope.FlowBufferStatus:
+		n := max(f.BufferRemaining, 0)
+		o.manners.limit.Store(int64(n))
+		message = fmt.Sprintf("at most %d statuses are queued", n)
+	default:
+		o.refuse(ReasonInvalid, fmt.Sprintf("flow.action: expected PAUSE, RESUME, SLOW_DOWN, SPEED_UP or BUFFER_STATUS, got %v", f.Action))
+		return
+	}
+	if err != nil {
+		o.refuseSession(err)
+		return
+	}
+	state := envelope.StateActive
+	if o.att.State() == session.Paused {
+		state = envelope.StatePaused
+	}
+	o.in.text = envelope.AppendStatus(o.in.text[:0], o.header(o.in.obs.Sequence), o.status(state, message))
+	o.reply(answerReady, o.in.text)
+}
+
+// warningWatch tells a client that wants to know when the way to the store is filling up. It is the supervisor's.
+type warningWatch struct {
+	changed <-chan struct{}  // the pressure has changed
+	pause   <-chan time.Time // enough time has passed since the last warning
+	warned  float64          // the pressure that the client was last told of; 0 when it was told that all is well
+}
+
+func (w *warningWatch) begin(o *observation) {
+	if o.backpressure {
+		w.look(o)
+	}
+}
+
+// look tells the client what has changed, if anything, and waits for the next change.
+func (w *warningWatch) look(o *observation) {
+	w.pause, w.changed = nil, o.s.gauge.changes()
+	pressure := math.Round(100*o.s.gauge.pressure(o.lane)) / 100
+	var status envelope.Status
+	switch {
+	case pressure >= pressureHigh && pressure != w.warned:
+		status = o.status(envelope.StateBackpressure, fmt.Sprintf("%.0f %% full: slow down", 100*pressure))
+	case pressure < pressureLow && w.warned > 0:
+		status = o.status(envelope.StateActive, "there is room again")
+		pressure = 0
+	default:
+		return
+	}
+	if o.volunteer(status) {
+		w.warned = pressure
+	}
+	w.changed, w.pause = nil, time.After(time.Duration(o.manners.interval.Load()))
+}

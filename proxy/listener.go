@@ -1,0 +1,48 @@
+package proxy
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// limit makes a listener that closes connections above the limit at once, so that they do not take a descriptor for long
+// nor wait unseen. The limit counts the connections of all listeners.
+func (s *Server) limit(l net.Listener) net.Listener { return &limitedListener{Listener: l, s: s} }
+
+type limitedListener struct {
+	net.Listener
+	s    *Server
+	said time.Time // when a refusal was last logged; used by Accept alone
+}
+
+// Accept implements net.Listener.
+func (l *limitedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if n := l.s.connections.Add(1); n <= int64(l.s.cfg.MaxConnections) {
+			return &countedConn{Conn: conn, s: l.s}, nil
+		}
+		l.s.connections.Add(-1)
+		if time.Since(l.said) > time.Second {
+			l.said = time.Now()
+			l.s.log.Warn("a connection was refused", "open", l.s.cfg.MaxConnections, "max-connections", l.s.cfg.MaxConnections)
+		}
+		_ = conn.Close() // it was never used: there is nothing to lose
+	}
+}
+
+type countedConn struct {
+	net.Conn
+	s    *Server
+	once sync.Once
+}
+
+// Close implements net.Conn.
+func (c *countedConn) Close() error {
+	c.once.Do(func() { c.s.connections.Add(-1) })
+	return c.Conn.Close()
+}

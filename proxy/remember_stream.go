@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"errors"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/engram-sidecar/engram-sidecar/wal"
+)
+
+// remembering is one StreamingRemember: durable as Remember is, many under way at once, answered in the order of the
+// requests. It has no in-band refusals: the first request that is refused ends the stream, once those before it are
+// answered.
+type remembering struct {
+	pipe
+	frame Frame
+}
+
+// streamingRemember serves StreamingRemember: it is the supervisor, and starts the receiver.
+func (s *Server) streamingRemember(_ any, stream grpc.ServerStream) error {
+	r := &remembering{}
+	r.prepare(s, stream, "StreamingRemember", r)
+	s.streams.Go(r.receiveAll) // ends when this handler has returned; Run waits for it
+	select {
+	case <-r.ending:
+	case <-stream.Context().Done():
+		r.end(stream.Context().Err(), false)
+	case <-s.stopping:
+		r.end(errStopping(), true)
+	}
+	_, result := r.finish(nil)
+	return result
+}
+
+// receiveAll is the receiver.
+func (r *remembering) receiveAll() {
+	defer r.s.caught(r.method, func(err error) { r.end(err, false) })
+	for r.receive(&r.frame) {
+		if err := r.take(time.Now().UnixNano()); err != nil {
+			r.end(err, true)
+			return
+		}
+	}
+}
+
+// take brings one request into the journal. The error ends the stream.
+func (r *remembering) take(arrived int64) error {
+	record, err := r.s.rememberRecord(r.frame)
+	if err != nil {
+		return err
+	}
+	if load := r.s.deps.Lanes.Load(record.Lane); load.full() {
+		return r.s.statusOfWrite(&laneFullError{record.Lane, load}, record.Lane)
+	}
+	r.writing.Lock()
+	if r.stopped {
+		r.writing.Unlock()
+		return errStopping()
+	}
+	err = r.append(&record, answer{arrived: arrived}, record.ID)
+	r.writing.Unlock()
+	if errors.Is(err, wal.ErrRefused) {
+		r.learn() // ends the stream with the reason
+		return err
+	}
+	if err != nil {
+		return r.s.statusOfWrite(err, record.Lane)
+	}
+	return nil
+}
+
+// accepted, durable, rollBack and appendAnswer make it the owner of its pipe.
+func (r *remembering) accepted(uint64) {}
+
+func (r *remembering) durable(uint64) {}
+
+func (r *remembering) rollBack(reason error) error { return r.s.statusOfWrite(reason, wal.LaneNormal) }
+
+func (r *remembering) appendAnswer(dst []byte, _ *answer, text []byte) []byte {
+	out, err := proto.MarshalOptions{}.MarshalAppend(dst, remembered(text))
+	if err != nil { // the scan has seen that the id is UTF-8, the only thing that can be wrong
+		panic(err)
+	}
+	return out
+}

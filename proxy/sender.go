@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+)
+
+// send is the sender: it sends what is settled, in order, and leaves when nothing is owed. The next push starts another,
+// so that an idle stream costs no goroutine for it.
+func (p *pipe) send() {
+	rested := false
+	defer func() {
+		if !rested { // or else the next sender may be at work already
+			p.retire()
+		}
+	}()
+	defer p.s.caught(p.method, func(err error) { p.end(err, false) })
+	batch := newSendBatch()
+	defer batches.Put(batch)
+	for {
+		p.learn()
+		batch.collect(p)
+		if err := batch.send(p); err != nil {
+			p.end(err, false)
+			return
+		}
+		if len(batch.ends) > 0 {
+			continue
+		}
+		if rested = p.rest(); rested {
+			return
+		}
+		select {
+		case <-p.producer.Wake():
+		case <-p.nudged:
+		case <-p.quit:
+			return
+		}
+	}
+}
+
+// sendBatchBytes is how much is encoded at one go: enough to share an allocation among many acks, little enough that the
+// receiver does not wait long for the outbox's lock.
+const sendBatchBytes = 8 << 10
+
+// sendBatch is what the sender takes out of the outbox at one go.
+type sendBatch struct {
+	frame   Frame
+	ends    []int // of the messages in the buffer
+	buf     []byte
+	guess   int // bytes
+	acks    int
+	arrived int64 // of the oldest ack
+}
+
+var batches sync.Pool // of *sendBatch
+
+func newSendBatch() *sendBatch {
+	if b, ok := batches.Get().(*sendBatch); ok {
+		return b
+	}
+	return new(sendBatch)
+}
+
+// collect encodes what is settled into a fresh buffer, which the transport keeps.
+func (b *sendBatch) collect(p *pipe) {
+	b.buf, b.ends, b.acks = nil, b.ends[:0], 0
+	p.take(func(a *answer, text []byte) bool {
+		if b.buf == nil {
+			b.buf = make([]byte, 0, max(b.guess, 256))
+		}
+		switch a.kind {
+		case answerReady, answerUnasked:
+			b.buf = append(b.buf, text...)
+		case answerAck:
+			if b.acks == 0 {
+				b.arrived = a.arrived
+			}
+			b.acks++
+			b.buf = p.owner.appendAnswer(b.buf, a, text)
+		case answerRefused:
+			b.buf = p.owner.appendAnswer(b.buf, a, text)
+		}
+		b.ends = append(b.ends, len(b.buf))
+		return len(b.buf) < sendBatchBytes
+	})
+	b.guess = min(max(len(b.buf), 256), sendBatchBytes+512) // what comes is likely to be as much as this
+}
+
+func (b *sendBatch) send(p *pipe) error {
+	defer func() { b.frame, b.buf = nil, nil }() // they are the transport's now
+	start := 0
+	for _, end := range b.ends {
+		b.frame = b.buf[start:end:end]
+		start = end
+		if err := p.stream.SendMsg(&b.frame); err != nil {
+			return err
+		}
+	}
+	if b.acks > 0 {
+		p.s.observer.Acked(b.acks, time.Since(time.Unix(0, b.arrived)))
+	}
+	return nil
+}

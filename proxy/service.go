@@ -1,0 +1,57 @@
+package proxy
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
+)
+
+// service describes what of engram.v1.EngramService is served here. Requests come as frames, undecoded: what is journaled
+// has to be the client's own bytes. Whatever is not listed goes to unserved.
+func (s *Server) service() *grpc.ServiceDesc {
+	return &grpc.ServiceDesc{
+		ServiceName: pb.EngramService_ServiceDesc.ServiceName,
+		HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{
+			unary("Remember", s.remember),
+			unary("Experience", s.experience),
+			unary("Recall", s.recall),
+		},
+		Streams: []grpc.StreamDesc{
+			{StreamName: "ObserveStream", Handler: s.observe, ServerStreams: true, ClientStreams: true},
+			{StreamName: "StreamingRemember", Handler: s.streamingRemember, ServerStreams: true, ClientStreams: true},
+			{StreamName: "StreamingRecall", Handler: s.streamingRecall, ServerStreams: true, ClientStreams: true},
+			{StreamName: "RecallStream", Handler: s.recallStream, ServerStreams: true},
+		},
+		Metadata: pb.EngramService_ServiceDesc.Metadata,
+	}
+}
+
+// unary makes a method of a function that gets the request's bytes, which it may keep.
+func unary(name string, serve func(context.Context, Frame) (any, error)) grpc.MethodDesc {
+	full := "/" + pb.EngramService_ServiceDesc.ServiceName + "/" + name
+	handler := func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+		frame := new(Frame)
+		if err := decode(frame); err != nil {
+			return nil, err
+		}
+		if intercept == nil {
+			return serve(ctx, *frame)
+		}
+		return intercept(ctx, frame, &grpc.UnaryServerInfo{Server: srv, FullMethod: full}, func(ctx context.Context, _ any) (any, error) {
+			return serve(ctx, *frame)
+		})
+	}
+	return grpc.MethodDesc{MethodName: name, Handler: handler}
+}
+
+// unserved refuses every method that is not served here, known to the protocol or not, by name.
+func (s *Server) unserved(_ any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	return status.Errorf(codes.Unimplemented, "%s is not served over the %s store: it is a method of the Engram server's own",
+		method, s.deps.Store.Capabilities().Name)
+}
