@@ -1,0 +1,45 @@
+package main
+
+import (
+	"github.com/engram-sidecar/engram-sidecar/proxy"
+	"github.com/engram-sidecar/engram-sidecar/proxy/admin"
+	"github.com/engram-sidecar/engram-sidecar/proxy/forward"
+	"github.com/engram-sidecar/engram-sidecar/proxy/session"
+	"github.com/engram-sidecar/engram-sidecar/wal"
+	"github.com/engram-sidecar/engram-sidecar/wal/ledger"
+)
+
+// What one part offers and another wants, where the two only differ in shape. Those that fit as they are say so here.
+var (
+	_ forward.Sink     = sink{}
+	_ forward.Source   = (*wal.Journal)(nil)
+	_ proxy.Settlement = (*ledger.Ledger)(nil)
+	_ proxy.Reader     = (*wal.Journal)(nil)
+	_ proxy.Observer   = (*admin.Metrics)(nil)
+)
+
+// sink is the ledger as the forwarder sees it.
+type sink struct{ *ledger.Ledger }
+
+// Settle implements forward.Sink. That a record was settled before is no news: an answer may come twice.
+func (s sink) Settle(r *wal.Record, o forward.Outcome) {
+	fate := wal.Delivered
+	if o == forward.Damaged {
+		fate = wal.Damaged
+	}
+	s.Ledger.Settle(r.Index, r.Session, fate)
+}
+
+// Bury implements forward.Sink.
+func (s sink) Bury(l forward.Letter) error { return s.Ledger.Bury(ledger.Letter(l)) }
+
+// restored shows the sessions that recovery found as the edge wants them.
+func restored(sessions []ledger.Session) []session.Snapshot {
+	out := make([]session.Snapshot, len(sessions))
+	for i, s := range sessions {
+		out[i] = session.Snapshot{
+			ID: session.ID(s.ID), Space: s.Space, Lane: uint8(s.Lane), Last: s.Last, Closed: s.Closed, ClosedAt: s.ClosedAt,
+		}
+	}
+	return out
+}

@@ -1,0 +1,165 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Config is everything serve can be told. Settings says under which name.
+type Config struct {
+	Listen         string        // gRPC: host:port or unix:///path
+	AdminListen    string        // HTTP: host:port
+	DataDir        string        // absolute or relative path; made where it is missing
+	Store          string        // embedded or engram://host:port
+	DefaultSpace   string        // for clients that name none
+	SessionTimeout time.Duration // how long a session without a stream can be resumed
+	JournalBytes   Size          // 0: half of the free disk, at most 10 GiB
+	LaneCapacity   Lanes         // records; 0: no limit but the journal's quota
+	LogLevel       string        // trace, debug, info, warn, error or off
+	LogFormat      string        // auto, text or json
+	Strict         bool          // refuse to start on a damaged journal
+	InsecureListen bool          // allow a listener that other machines can reach
+}
+
+// Default returns the settings that hold where nothing else is said. DataDir depends on the environment.
+func Default(env Lookup) Config {
+	return Config{
+		Listen:         "127.0.0.1:50051",
+		AdminListen:    "127.0.0.1:50052",
+		DataDir:        defaultDataDir(env),
+		Store:          "embedded",
+		DefaultSpace:   "default",
+		SessionTimeout: 5 * time.Minute,
+		LogLevel:       "info",
+		LogFormat:      "auto",
+	}
+}
+
+// defaultDataDir is what systemd made for the service, else the user's own place for state. It is empty where neither is
+// known, and then refused by Validate.
+func defaultDataDir(env Lookup) string {
+	if dirs := env("STATE_DIRECTORY"); dirs != "" {
+		first, _, _ := strings.Cut(dirs, ":") // a unit may have several
+		return first
+	}
+	if dir := env("XDG_STATE_HOME"); filepath.IsAbs(dir) { // the XDG rules say to ignore a relative one
+		return filepath.Join(dir, "engram-sidecar")
+	}
+	if home := env("HOME"); home != "" {
+		return filepath.Join(home, ".local", "state", "engram-sidecar")
+	}
+	return ""
+}
+
+// Lookup returns an environment variable, or "". os.Getenv is one.
+type Lookup func(name string) string
+
+var _ Lookup = os.Getenv
+
+// spaceRule is what a memory space may be called.
+var spaceRule = regexp.MustCompile(`^[a-z0-9_-]{3,64}$`)
+
+// Validate refuses what can't work. Each line of the error names one setting.
+func (c Config) Validate() error {
+	return errors.Join(
+		c.validateListen("listen", c.Listen, true),
+		c.validateListen("admin-listen", c.AdminListen, false),
+		c.validateStore(),
+		c.validatePlain(),
+	)
+}
+
+func (c Config) validatePlain() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.DataDir == "" {
+		bad("data-dir: expected a directory, got none, and neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set: give --data-dir")
+	}
+	if !spaceRule.MatchString(c.DefaultSpace) {
+		bad("default-space: expected 3 to 64 characters of a-z 0-9 - _, got %q", c.DefaultSpace)
+	}
+	if c.SessionTimeout < time.Second || c.SessionTimeout > 30*24*time.Hour {
+		bad("session-timeout: expected 1s to 720h, got %v", c.SessionTimeout)
+	}
+	if c.JournalBytes != 0 && c.JournalBytes < MinJournal {
+		bad("journal-max-bytes: expected 0 for automatic, or at least %v, got %v", MinJournal, c.JournalBytes)
+	}
+	if hclog.LevelFromString(c.LogLevel) == hclog.NoLevel {
+		bad("log-level: expected trace, debug, info, warn, error or off, got %q", c.LogLevel)
+	}
+	if formats := []string{"auto", "text", "json"}; !slices.Contains(formats, c.LogFormat) {
+		bad("log-format: expected auto, text or json, got %q", c.LogFormat)
+	}
+	return errors.Join(errs...)
+}
+
+// MinJournal is the least a journal can work in: a few generations, one filling while others drain.
+const MinJournal = 16 * MiB
+
+func (c Config) validateListen(key, address string, mayBeUnix bool) error {
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		if !mayBeUnix {
+			return fmt.Errorf("%s: expected host:port, got %q: HTTP is not served on a unix socket", key, address)
+		}
+		if !filepath.IsAbs(path) || len(path) > maxSocketPath {
+			return fmt.Errorf("%s: expected unix:// and an absolute path of at most %d bytes, got %q", key, maxSocketPath, address)
+		}
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || !isPort(port) {
+		return fmt.Errorf("%s: expected host:port or unix:///path, got %q", key, address)
+	}
+	if !isLoopback(host) && !c.InsecureListen {
+		return fmt.Errorf("%s: %q can be reached from other machines, and anyone there could read and write: use 127.0.0.1, or insist with insecure-listen", key, address)
+	}
+	return nil
+}
+
+// maxSocketPath is what fits into a Linux sockaddr_un with its final zero.
+const maxSocketPath = 107
+
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}
+
+// isLoopback takes the literal addresses and localhost. Any other name could resolve to anything.
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+func (c Config) validateStore() error {
+	kind, address := c.StoreKind()
+	switch {
+	case kind == "embedded" && address == "":
+		return nil
+	case kind == "engram":
+		if host, port, err := net.SplitHostPort(address); err == nil && host != "" && isPort(port) {
+			return nil
+		}
+		return fmt.Errorf("store: expected engram://host:port, got %q", c.Store)
+	}
+	return fmt.Errorf("store: expected embedded or engram://host:port, got %q", c.Store)
+}
+
+// StoreKind splits the store's setting into its kind and, for a store elsewhere, its address.
+func (c Config) StoreKind() (kind, address string) {
+	kind, address, _ = strings.Cut(c.Store, "://")
+	return kind, address
+}

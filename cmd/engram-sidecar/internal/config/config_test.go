@@ -1,0 +1,125 @@
+package config
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDefaultDataDir(t *testing.T) {
+	cases := []struct {
+		name string
+		env  []string
+		want string
+	}{
+		{"systemd's", []string{"STATE_DIRECTORY=/var/lib/s", "XDG_STATE_HOME=/x", "HOME=/h"}, "/var/lib/s"},
+		{"the first of several", []string{"STATE_DIRECTORY=/var/lib/a:/var/lib/b"}, "/var/lib/a"},
+		{"XDG", []string{"XDG_STATE_HOME=/x", "HOME=/h"}, "/x/engram-sidecar"},
+		{"a relative XDG is ignored", []string{"XDG_STATE_HOME=x", "HOME=/h"}, "/h/.local/state/engram-sidecar"},
+		{"home", []string{"HOME=/h"}, "/h/.local/state/engram-sidecar"},
+		{"the last of two", []string{"HOME=/g", "HOME=/h"}, "/h/.local/state/engram-sidecar"},
+		{"nothing", nil, ""},
+	}
+	for _, c := range cases {
+		if got := Default(lookupIn(c.env)).DataDir; got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	cases := []struct {
+		name   string
+		change func(*Config)
+		says   string // "" for a setting that is fine
+	}{
+		{"as it is", func(*Config) {}, ""},
+		{"localhost", func(c *Config) { c.Listen = "localhost:0" }, ""},
+		{"another loopback address", func(c *Config) { c.Listen = "127.8.8.8:1" }, ""},
+		{"IPv4 in IPv6", func(c *Config) { c.Listen = "[::ffff:127.0.0.1]:1" }, ""},
+		{"a unix socket", func(c *Config) { c.Listen = "unix:///run/s.sock" }, ""},
+		{"everywhere", func(c *Config) { c.Listen = "0.0.0.0:50051" }, "listen: \"0.0.0.0:50051\" can be reached from other machines"},
+		{"everywhere, shorter", func(c *Config) { c.Listen = ":50051" }, "can be reached"},
+		{"everywhere in IPv6", func(c *Config) { c.Listen = "[::]:50051" }, "can be reached"},
+		{"a name that may be anything", func(c *Config) { c.Listen = "myhost:50051" }, "can be reached"},
+		{"a wide admin", func(c *Config) { c.AdminListen = "10.0.0.1:50052" }, "admin-listen: \"10.0.0.1:50052\" can be reached"},
+		{"everywhere, insisted on", func(c *Config) { c.Listen, c.AdminListen, c.InsecureListen = ":1", "0.0.0.0:2", true }, ""},
+		{"no port", func(c *Config) { c.Listen = "127.0.0.1" }, "listen: expected host:port or unix:///path"},
+		{"a named port", func(c *Config) { c.Listen = "127.0.0.1:http" }, "listen: expected host:port"},
+		{"a port too high", func(c *Config) { c.Listen = "127.0.0.1:65536" }, "listen: expected host:port"},
+		{"a relative socket", func(c *Config) { c.Listen = "unix://run/s.sock" }, "absolute path"},
+		{"a socket path too long", func(c *Config) { c.Listen = "unix:///" + strings.Repeat("x", 107) }, "at most 107 bytes"},
+		{"an admin socket", func(c *Config) { c.AdminListen = "unix:///run/a.sock" }, "HTTP is not served on a unix socket"},
+		{"Engram", func(c *Config) { c.Store = "engram://10.0.0.1:50051" }, ""},
+		{"Engram without address", func(c *Config) { c.Store = "engram://" }, "store: expected engram://host:port"},
+		{"Engram without host", func(c *Config) { c.Store = "engram://:1" }, "store: expected engram://host:port"},
+		{"embedded has no address", func(c *Config) { c.Store = "embedded://x" }, "store: expected embedded or"},
+		{"an unknown store", func(c *Config) { c.Store = "sqlite" }, `store: expected embedded or engram://host:port, got "sqlite"`},
+		{"no data directory", func(c *Config) { c.DataDir = "" }, "give --data-dir"},
+		{"a space too short", func(c *Config) { c.DefaultSpace = "ab" }, `default-space: expected 3 to 64 characters of a-z 0-9 - _, got "ab"`},
+		{"a space in capitals", func(c *Config) { c.DefaultSpace = "Default" }, "default-space"},
+		{"no time at all", func(c *Config) { c.SessionTimeout = 0 }, "session-timeout: expected 1s to 720h, got 0s"},
+		{"a year", func(c *Config) { c.SessionTimeout = 366 * 24 * time.Hour }, "session-timeout"},
+		{"a tiny journal", func(c *Config) { c.JournalBytes = MiB }, "journal-max-bytes: expected 0 for automatic, or at least 16MiB, got 1MiB"},
+		{"an unknown format", func(c *Config) { c.LogFormat = "xml" }, "log-format: expected auto, text or json"},
+		{"no level", func(c *Config) { c.LogLevel = "" }, "log-level"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			config := Default(lookupIn(home))
+			c.change(&config)
+			err := config.Validate()
+			switch {
+			case c.says == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)):
+				t.Errorf("error %v does not say %q", err, c.says)
+			}
+		})
+	}
+}
+
+func TestStoreKind(t *testing.T) {
+	if kind, address := (Config{Store: "engram://h:1"}).StoreKind(); kind != "engram" || address != "h:1" {
+		t.Errorf("got %s %s", kind, address)
+	}
+	if kind, address := (Config{Store: "embedded"}).StoreKind(); kind != "embedded" || address != "" {
+		t.Errorf("got %s %s", kind, address)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	good := map[string]Size{
+		"0": 0, "1024": KiB, "1KiB": KiB, "512MiB": 512 * MiB, "10GiB": 10 * GiB, "2TiB": 2 * TiB, " 1 MiB ": MiB,
+		"1.5GiB": 3 * GiB / 2, "10GB": 1e10, "3kB": 3000, "3KB": 3000, "7MB": 7e6, "1TB": 1e12, "5B": 5,
+	}
+	for in, want := range good {
+		var got Size
+		if err := got.UnmarshalText([]byte(in)); err != nil || got != want {
+			t.Errorf("%q = %d, %v; want %d", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "-1", "1.5", "MiB", "1 XiB", "1e400GiB", "-2GiB", "NaNGiB", "99999999999TiB", "1Gi", "0x10"} {
+		var got Size
+		if err := got.UnmarshalText([]byte(in)); err == nil {
+			t.Errorf("%q was taken as %d", in, got)
+		}
+	}
+	for size, want := range map[Size]string{0: "0", 1: "1", KiB: "1KiB", 1536 * MiB: "1536MiB", GiB: "1GiB", 2 * TiB: "2TiB", 1e10: "9765625KiB"} {
+		if got := size.String(); got != want {
+			t.Errorf("%d is written %s, want %s", uint64(size), got, want)
+		}
+	}
+}
+
+func TestLanes(t *testing.T) {
+	var l Lanes
+	if err := l.UnmarshalText([]byte("1, 20,0")); err != nil || l != (Lanes{1, 20, 0}) {
+		t.Errorf("got %v, %v", l, err)
+	}
+	for _, in := range []string{"", "1,2", "1,2,3,4", "1,-2,3", "a,b,c"} {
+		if err := l.UnmarshalText([]byte(in)); err == nil {
+			t.Errorf("%q was taken", in)
+		}
+	}
+}

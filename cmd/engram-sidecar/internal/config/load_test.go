@@ -1,0 +1,175 @@
+package config
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// home is an environment in which only the defaults hold.
+var home = []string{"HOME=/home/u"}
+
+func inTestdata(name string) string {
+	if name == "" {
+		return ""
+	}
+	return filepath.Join("testdata", name)
+}
+
+func TestDefaults(t *testing.T) {
+	got, err := Load(Sources{Environ: home, File: inTestdata("empty.yaml")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Listen: "127.0.0.1:50051", AdminListen: "127.0.0.1:50052", DataDir: "/home/u/.local/state/engram-sidecar",
+		Store: "embedded", DefaultSpace: "default", SessionTimeout: 5 * time.Minute, LogLevel: "info", LogFormat: "auto",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+}
+
+// TestHelpTellsTheDefaults keeps the defaults that help shows from drifting off those that hold.
+func TestHelpTellsTheDefaults(t *testing.T) {
+	var fromHelp Config
+	for _, s := range Settings {
+		if s.Name == "data-dir" { // depends on the environment
+			continue
+		}
+		if err := s.parse(&fromHelp, s.Default); err != nil {
+			t.Errorf("%s: %v", s.Name, err)
+		}
+	}
+	if diff := cmp.Diff(Default(func(string) string { return "" }), fromHelp); diff != "" {
+		t.Errorf("help's defaults differ (-real +help):\n%s", diff)
+	}
+}
+
+func TestEverySettingFromEverySource(t *testing.T) {
+	want := Config{
+		Listen: "unix:///run/engram-sidecar/grpc.sock", AdminListen: "[::1]:6000", DataDir: "/var/lib/sidecar",
+		Store: "engram://db.internal:50051", DefaultSpace: "agents", SessionTimeout: 90 * time.Minute,
+		JournalBytes: 512 * MiB, LaneCapacity: Lanes{1, 2000, 300000}, LogLevel: "debug", LogFormat: "json",
+		Strict: true, InsecureListen: true,
+	}
+	flags := map[string]string{
+		"listen": want.Listen, "admin-listen": want.AdminListen, "data-dir": want.DataDir, "store": want.Store,
+		"default-space": "agents", "session-timeout": "1h30m", "journal-max-bytes": "512MiB", "lane-capacity": "1,2000,300000",
+		"log-level": "debug", "log-format": "json", "strict": "true", "insecure-listen": "true",
+	}
+	var environ []string
+	for name, value := range flags {
+		environ = append(environ, EnvName(name)+"="+value)
+	}
+	for name, src := range map[string]Sources{
+		"flags": {Flags: flags}, "environment": {Environ: environ}, "file": {File: inTestdata("full.yaml")},
+		"file named by the environment": {Environ: []string{"ENGRAM_SIDECAR_CONFIG=" + inTestdata("full.yaml")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Load(src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+	if len(flags) != len(Settings) {
+		t.Errorf("%d settings are tested, there are %d", len(flags), len(Settings))
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	src := Sources{
+		Flags:   map[string]string{"listen": "127.0.0.1:1"},
+		Environ: []string{"ENGRAM_SIDECAR_LISTEN=127.0.0.1:2", "ENGRAM_SIDECAR_DEFAULT_SPACE=from-env", "ENGRAM_SIDECAR_LOG_LEVEL="},
+		File:    inTestdata("full.yaml"),
+	}
+	got, err := Load(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Listen != "127.0.0.1:1" {
+		t.Errorf("listen %s: the flag does not win", got.Listen)
+	}
+	if got.DefaultSpace != "from-env" {
+		t.Errorf("default-space %s: the environment does not win over the file", got.DefaultSpace)
+	}
+	if got.LogLevel != "debug" {
+		t.Errorf("log-level %s: an empty variable won over the file", got.LogLevel)
+	}
+}
+
+func TestNumbersInAFile(t *testing.T) {
+	got, err := Load(Sources{Environ: home, File: inTestdata("numbers.yaml")})
+	if err != nil || got.JournalBytes != GiB || got.Strict {
+		t.Errorf("got %v, strict %v, %v", got.JournalBytes, got.Strict, err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	cases := []struct {
+		name  string
+		file  string
+		env   string
+		flags map[string]string
+		says  []string
+	}{
+		{name: "a typo in the file", file: "typo.yaml", says: []string{"listn: unknown setting (testdata/typo.yaml): did you mean listen?"}},
+		{name: "nothing near", file: "far.yaml", says: []string{"zzz: unknown setting", "expected one of listen,"}},
+		{name: "keys do not nest", file: "nested.yaml", says: []string{"journal.max-bytes: unknown setting", "did you mean journal-max-bytes?"}},
+		{name: "the file names a file", file: "itself.yaml", says: []string{"config: unknown setting"}},
+		{name: "a key given twice", file: "twice.yaml", says: []string{"twice.yaml", "already defined"}},
+		{name: "no YAML", file: "broken.yaml", says: []string{`reading "testdata/broken.yaml"`}},
+		{name: "no such file", file: "missing.yaml", says: []string{`reading "testdata/missing.yaml"`, "no such file"}},
+		{name: "a key without a value", file: "empty_value.yaml", says: []string{"data-dir: expected a value, got none"}},
+		{name: "all that is wrong at once", file: "bad_values.yaml", says: []string{
+			`session-timeout: expected a duration such as 5m or 1h30m, got "300" (from testdata/bad_values.yaml)`,
+			`journal-max-bytes: expected a size such as 512MiB, 10GB or a number of bytes, got "lots"`,
+			`lane-capacity: expected three numbers for high,normal,low such as 0,100000,1000, got "5"`,
+			`strict: expected true or false, got "maybe"`,
+		}},
+		{name: "a typo in the environment", env: "ENGRAM_SIDECAR_DATADIR=/x", says: []string{"ENGRAM_SIDECAR_DATADIR: unknown setting (environment): did you mean ENGRAM_SIDECAR_DATA_DIR?"}},
+		{name: "a bad value in the environment", env: "ENGRAM_SIDECAR_STORE=redis", says: []string{`store: expected embedded or engram://host:port, got "redis" (from environment)`}},
+		{name: "a bad value by flag", flags: map[string]string{"log-level": "loud"}, says: []string{`got "loud" (from command line)`}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Load(Sources{File: inTestdata(c.file), Environ: append(home, c.env), Flags: c.flags})
+			if err == nil {
+				t.Fatal("taken")
+			}
+			for _, want := range c.says {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error does not say %q:\n%v", want, err)
+				}
+			}
+		})
+	}
+}
+
+func TestKubernetesVariablesAreNoSettings(t *testing.T) {
+	environ := append(home, "ENGRAM_SIDECAR_SERVICE_HOST=10.0.0.1", "ENGRAM_SIDECAR_SERVICE_PORT=50051",
+		"ENGRAM_SIDECAR_SERVICE_PORT_GRPC=50051", "ENGRAM_SIDECAR_PORT=tcp://10.0.0.1:50051",
+		"ENGRAM_SIDECAR_PORT_50051_TCP_ADDR=10.0.0.1")
+	if _, err := Load(Sources{Environ: environ}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	cases := []struct{ name, want string }{
+		{"listen", "listen"}, {"lisen", "listen"}, {"datadir", "data-dir"}, {"data_dir", "data-dir"}, {"sesion-timout", "session-timeout"},
+		{"loglevel", "log-level"}, {"stroe", "store"}, {"x", ""}, {"", ""}, {"completely-different", ""},
+	}
+	for _, c := range cases {
+		if got := Nearest(c.name, Names()); got != c.want {
+			t.Errorf("Nearest(%q) = %q, want %q", c.name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Setting is one thing serve can be told, under one name everywhere.
+type Setting struct {
+	Name    string // of the flag and of the file's key
+	Value   string // what stands for the value in help; "" for a switch
+	Help    string
+	Default string // as help shows it
+	parse   func(c *Config, text string) error
+}
+
+// Settings lists every setting in the order in which help shows them.
+var Settings = []Setting{
+	{"listen", "ADDRESS", "where gRPC is served: host:port, or unix:///path", "127.0.0.1:50051",
+		text(func(c *Config) *string { return &c.Listen })},
+	{"admin-listen", "ADDRESS", "where health, metrics and status are served: host:port", "127.0.0.1:50052",
+		text(func(c *Config) *string { return &c.AdminListen })},
+	{"data-dir", "DIR", "the data directory, one process at a time", "$STATE_DIRECTORY, else $XDG_STATE_HOME/engram-sidecar, else ~/.local/state/engram-sidecar",
+		text(func(c *Config) *string { return &c.DataDir })},
+	{"store", "STORE", "what the observations go to: embedded, or engram://host:port", "embedded",
+		text(func(c *Config) *string { return &c.Store })},
+	{"default-space", "SPACE", "memory space of clients that name none", "default",
+		text(func(c *Config) *string { return &c.DefaultSpace })},
+	{"session-timeout", "DURATION", "how long a session without a stream can be resumed", "5m",
+		parsed(time.ParseDuration, func(c *Config) *time.Duration { return &c.SessionTimeout }, "a duration such as 5m or 1h30m")},
+	{"journal-max-bytes", "SIZE", "most the journal may use, such as 512MiB; 0 means half of the free disk, at most 10GiB", "0",
+		func(c *Config, text string) error { return c.JournalBytes.UnmarshalText([]byte(text)) }},
+	{"lane-capacity", "HIGH,NORMAL,LOW", "most records that may wait in each lane; 0 means only the journal's limit holds", "0,0,0",
+		func(c *Config, text string) error { return c.LaneCapacity.UnmarshalText([]byte(text)) }},
+	{"log-level", "LEVEL", "trace, debug, info, warn, error or off", "info",
+		text(func(c *Config) *string { return &c.LogLevel })},
+	{"log-format", "FORMAT", "auto (text on a terminal, else json), text or json", "auto",
+		text(func(c *Config) *string { return &c.LogFormat })},
+	{"strict", "", "refuse to start on a damaged journal, instead of setting the damage aside and reporting it", "false",
+		parsed(strconv.ParseBool, func(c *Config) *bool { return &c.Strict }, "true or false")},
+	{"insecure-listen", "", "allow listeners that other machines can reach, without encryption or authentication", "false",
+		parsed(strconv.ParseBool, func(c *Config) *bool { return &c.InsecureListen }, "true or false")},
+}
+
+func text(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, text string) error { *field(c) = text; return nil }
+}
+
+func parsed[T any](parse func(string) (T, error), field func(*Config) *T, expected string) func(*Config, string) error {
+	return func(c *Config, text string) error {
+		v, err := parse(text)
+		if err != nil {
+			return fmt.Errorf("expected %s, got %q", expected, text)
+		}
+		*field(c) = v
+		return nil
+	}
+}
+
+func find(name string) *Setting {
+	for i := range Settings {
+		if Settings[i].Name == name {
+			return &Settings[i]
+		}
+	}
+	return nil
+}
+
+// Names lists the names of all settings.
+func Names() []string {
+	names := make([]string, len(Settings))
+	for i, s := range Settings {
+		names[i] = s.Name
+	}
+	return names
+}
+
+const envPrefix = "ENGRAM_SIDECAR_"
+
+// EnvName is the environment variable of a setting.
+func EnvName(name string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// injected matches, behind the prefix, what Kubernetes sets in every pod of a namespace that has a Service named
+// engram-sidecar.
+var injected = regexp.MustCompile(`^(SERVICE_(HOST|PORT(_.*)?)|PORT(_.*)?)$`)
+
+// settingsOf takes the settings out of an environment. An empty variable is one that is not set, as it is for a shell's
+// ${VAR:-}.
+func settingsOf(environ []string) map[string]any {
+	settings := map[string]any{}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		name, ok := strings.CutPrefix(name, envPrefix)
+		if !ok || value == "" || injected.MatchString(name) {
+			continue
+		}
+		settings[strings.ToLower(strings.ReplaceAll(name, "_", "-"))] = value
+	}
+	return settings
+}
+
+func lookupIn(environ []string) Lookup {
+	return func(name string) string {
+		for i := len(environ) - 1; i >= 0; i-- { // the last one counts, as for os/exec
+			if value, ok := strings.CutPrefix(environ[i], name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
+}

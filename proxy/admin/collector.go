@@ -1,0 +1,121 @@
+package admin
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collector draws metrics from one Status a scrape. While the sidecar recovers it offers only what is known then, so that
+// no counter falls to zero and jumps back.
+type collector struct{ status func() Status }
+
+// The metrics that are drawn from a Status.
+var (
+	buildInfo = desc("build_info", "Always 1; the labels say which program this is and which kind of store it feeds.", "version", "revision", "go_version", "store")
+	ready     = desc("serving", "1 while streams are served, 0 while recovering or stopping.")
+
+	accepted  = desc("accepted_total", "Records durable in the journal.")
+	acked     = desc("acked_total", "Observations and writes acknowledged since the start of the process.")
+	delivered = desc("delivered_total", "Records confirmed by the store.")
+	dead      = desc("dead_letters", "Records refused by the store for good, kept as dead letters.")
+	dropped   = desc("dropped_total", "Records given up by an operator.")
+	damaged   = desc("damaged_total", "Acknowledged records lost to a damaged disk, each reported.")
+	pending   = desc("pending", "Records accepted whose fate is open.")
+	refused   = desc("refused_total", "Observations and writes refused since the start of the process.", "reason")
+
+	sessions = desc("sessions", "Open sessions, connected or resumable.")
+	streams  = desc("streams", "Observation streams connected.")
+
+	laneDepth    = desc("lane_depth", "Records waiting in a lane.", "lane")
+	laneCapacity = desc("lane_capacity", "A lane's own limit in records; 0 means none.", "lane")
+	oldest       = desc("oldest_undelivered_seconds", "How long the oldest undelivered record has waited.")
+
+	journalBytes       = desc("journal_bytes", "Bytes the journal uses on disk.")
+	journalQuota       = desc("journal_quota_bytes", "Bytes at which writes are refused.")
+	journalGenerations = desc("journal_generations", "Generations of the journal on disk.")
+	journalPressure    = desc("journal_pressure_ratio", "How near the quota or the disk reserve is; at 1 writes are refused.")
+
+	storeUp      = desc("store_up", "1 while the store takes records, 0 while the breaker is open or probing.")
+	storeBreaker = desc("store_breaker", "1 for the breaker's present state, 0 for the others.", "state")
+	retries      = desc("store_retries_total", "Deliveries tried again since the start of the process.")
+
+	recoverySeconds = desc("recovery_seconds", "How long the last start took to recover.")
+	recoveryDamages = desc("recovery_damages", "Damages the last start found.")
+	recoveryTorn    = desc("recovery_torn_bytes", "Bytes cut off the journal's end at the last start; never acknowledged.")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(namespace+"_"+name, help, labels, nil)
+}
+
+// Describe sends nothing: the set depends on the state, and the registry checks it at each scrape.
+func (c collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	s := c.status()
+	gauge(out, buildInfo, 1, s.Build.Version, s.Build.Revision, s.Build.GoVersion, s.Store.Kind)
+	gauge(out, ready, truth(s.State == StateServing))
+	if s.State == StateRecovering {
+		return
+	}
+	collectBalance(out, s)
+	collectLanes(out, s)
+	collectJournal(out, s.Journal)
+	collectStore(out, s.Store)
+	gauge(out, recoverySeconds, s.Recovery.Duration)
+	gauge(out, recoveryDamages, float64(len(s.Recovery.Damages)))
+	gauge(out, recoveryTorn, float64(s.Recovery.TornTail))
+}
+
+func collectBalance(out chan<- prometheus.Metric, s Status) {
+	counter(out, accepted, s.Balance.Accepted)
+	counter(out, acked, s.Edge.Acked)
+	counter(out, delivered, s.Balance.Delivered)
+	gauge(out, dead, float64(s.Balance.Dead))
+	counter(out, dropped, s.Balance.Dropped)
+	counter(out, damaged, s.Balance.Damaged)
+	gauge(out, pending, float64(s.Balance.Pending))
+	for reason, n := range s.Edge.Refused {
+		counter(out, refused, n, reason)
+	}
+}
+
+func collectLanes(out chan<- prometheus.Metric, s Status) {
+	gauge(out, sessions, float64(s.Edge.Sessions))
+	gauge(out, streams, float64(s.Edge.Streams))
+	for _, l := range s.Lanes {
+		gauge(out, laneDepth, float64(l.Depth), l.Name)
+		gauge(out, laneCapacity, float64(l.Capacity), l.Name)
+	}
+	gauge(out, oldest, s.Store.Oldest)
+}
+
+func collectJournal(out chan<- prometheus.Metric, j Journal) {
+	gauge(out, journalBytes, float64(j.Bytes))
+	gauge(out, journalQuota, float64(j.Quota))
+	gauge(out, journalGenerations, float64(j.Generations))
+	gauge(out, journalPressure, j.Pressure)
+}
+
+func collectStore(out chan<- prometheus.Metric, s Store) {
+	gauge(out, storeUp, truth(s.Up))
+	for _, state := range []string{"closed", "half-open", "open"} {
+		gauge(out, storeBreaker, truth(s.Breaker == state), state)
+	}
+	counter(out, retries, s.Retries)
+}
+
+func gauge(out chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ...string) {
+	out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func counter(out chan<- prometheus.Metric, d *prometheus.Desc, v uint64, labels ...string) {
+	out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,25 @@
+// Package admin is the sidecar's HTTP door for operators and machines: /livez, /readyz, /metrics and /api/status.
+//
+// # What it promises
+//
+// It answers from the moment its listener stands: /livez says ok while the process can answer at all, /readyz says 503
+// with the reason until the sidecar serves, and recovery, however long, never fails liveness. An outage of the store fails
+// neither: the sidecar goes on accepting, and /api/status says so. A GET changes nothing anywhere.
+//
+// /metrics and /api/status are drawn from the same Status, taken once for each request, so that the balance holds within
+// one answer: accepted = delivered + pending + dead + dropped + damaged.
+//
+// A browser gets nothing. A request is answered only when its Host is a loopback name or the address it came in by (which
+// defeats DNS rebinding) and when it bears no sign of a web page (Origin, or Sec-Fetch-Site other than none). No CORS
+// header is ever sent.
+//
+// # What it assumes
+//
+// The status function is cheap, never blocks on a disk or a store, and may be called from many goroutines at once.
+// Neither labels nor status fields hold an episode's text, a vector or a credential; labels never hold a session id.
+//
+// # Goroutines and crashes
+//
+// Serve runs until Shutdown and owns the connections' goroutines; nothing outlives it. The package keeps no state on
+// disk: a crash costs nothing but the histograms, which begin anew with each process.
+package admin

@@ -1,0 +1,84 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Server answers operators. It is made before recovery and serves through it; the zero value is of no use.
+type Server struct {
+	http    *http.Server
+	status  atomic.Pointer[func() Status]
+	waiting atomic.Pointer[string] // why the sidecar is not ready; nil when it is
+}
+
+// New makes a server that is not ready and whose status is what status returns. The metrics of m are served beside those
+// drawn from the status. A nil logger keeps silent.
+func New(log hclog.Logger, m *Metrics, status func() Status) *Server {
+	if log == nil {
+		log = hclog.NewNullLogger()
+	}
+	s := &Server{}
+	s.SetStatus(status)
+	s.SetNotReady(string(StateRecovering))
+	m.registry.MustRegister(collector{s.Status})
+	s.http = &http.Server{
+		Handler:           guard(s.routes(m)),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    8 << 10,
+		ErrorLog:          log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	return s
+}
+
+// SetStatus changes where the status comes from. It may be called at any time.
+func (s *Server) SetStatus(status func() Status) { s.status.Store(&status) }
+
+// Status takes the status now.
+func (s *Server) Status() Status { return (*s.status.Load())() }
+
+// SetReady makes /readyz answer ok.
+func (s *Server) SetReady() { s.waiting.Store(nil) }
+
+// SetNotReady makes /readyz answer 503 with the reason.
+func (s *Server) SetNotReady(reason string) { s.waiting.Store(&reason) }
+
+// Serve answers on l until Shutdown, and then returns nil. It closes l.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin: serving on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// Shutdown finishes the requests under way, or cuts them off when ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("admin: requests cut off: %w", err), s.http.Close())
+	}
+	return nil
+}
+
+func (s *Server) routes(m *Metrics) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/livez", s.live)
+	mux.HandleFunc("/readyz", s.ready)
+	mux.HandleFunc("/api/status", s.apiStatus)
+	mux.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		Registry:            m.registry,
+		MaxRequestsInFlight: 4,
+	}))
+	mux.HandleFunc("/", unknown)
+	return readOnly(mux)
+}
