@@ -1,0 +1,23 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain removes the binaries that were built for this run, and finds goroutines that nobody waited for.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "engram-sidecar-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "integration: no place for the binaries:", err)
+		os.Exit(1)
+	}
+	binaries.dir = dir
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir) // a temporary directory: the system clears it too
+		os.Exit(code)
+	}))
+}

@@ -1,0 +1,226 @@
+package integration
+
+import (
+	"math"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	engramv1 "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
+)
+
+// serving starts a sidecar with its own embedded store.
+func serving(t testing.TB, flags ...string) *sidecar {
+	t.Helper()
+	s := newSidecar(t, binary(t), flags...)
+	s.start()
+	return s
+}
+
+func TestThousandObservations(t *testing.T) {
+	const count = 1000
+	s := serving(t)
+	k := newTalk(t, s.connect())
+	if ack := k.init(""); ack.GetInitialSequence() != 0 || ack.GetCapabilities().GetQueueCapacity() == 0 {
+		t.Errorf("init_ack %v, expected sequence 0 and a queue capacity", ack)
+	}
+	sending := make(chan error, 1)
+	go func() { // ends with the last one, or with the stream
+		for n := uint64(1); n <= count; n++ {
+			if err := k.stream.Send(nth(n)); err != nil {
+				sending <- err
+				return
+			}
+		}
+		sending <- nil
+	}()
+	ids := make(map[string]bool)
+	for n := uint64(1); n <= count; n++ {
+		ack := k.acked(n)
+		if own := nth(n).GetObservation().GetId(); own != "" && ack.GetMemoryId() != own || ids[ack.GetMemoryId()] {
+			t.Errorf("ack of %d with memory id %q, expected the episode's own %q or a new one", n, ack.GetMemoryId(), own)
+		}
+		if !ack.GetCommittedAt().IsValid() || ack.GetCommittedAt().GetSeconds() == 0 {
+			t.Errorf("ack of %d: committed_at %v, expected the time", n, ack.GetCommittedAt())
+		}
+		ids[ack.GetMemoryId()] = true
+	}
+	if err := <-sending; err != nil {
+		t.Fatal(err)
+	}
+	if b := s.drained(); b.Accepted != count || b.Delivered != count {
+		t.Errorf("balance %+v, expected %d accepted and delivered", b, count)
+	}
+}
+
+// TestRefusedInBand: the stream goes on after each of these, and no sequence is used up.
+func TestRefusedInBand(t *testing.T) {
+	spoil := func(change func(*engramv1.ObservationRequest, *engramv1.Episode)) *engramv1.ObservationRequest {
+		request := nth(2)
+		change(request, request.GetObservation())
+		return request
+	}
+	k := newTalk(t, serving(t).connect())
+	k.init("")
+	k.send(nth(1))
+	k.acked(1)
+	for _, row := range []struct {
+		name    string
+		request *engramv1.ObservationRequest
+		says    []string
+	}{
+		{"a gap", nth(5), []string{"expected 2, got 5", "resend from 2"}},
+		{"a duplicate", nth(1), []string{"expected 2, got 1", "resend from 2"}},
+		{"no sequence at all", nth(0), []string{"expected 2, got 0"}},
+		{"767 dimensions", spoil(func(_ *engramv1.ObservationRequest, e *engramv1.Episode) {
+			e.Embedding = e.Embedding[:767]
+		}), []string{"embedding: expected 768 dimensions, got 767"}},
+		{"no embedding", spoil(func(_ *engramv1.ObservationRequest, e *engramv1.Episode) {
+			e.Embedding = nil
+		}), []string{"embedding: expected 768 dimensions, got 0"}},
+		{"NaN in the embedding", spoil(func(_ *engramv1.ObservationRequest, e *engramv1.Episode) {
+			e.Embedding[17] = float32(math.NaN())
+		}), []string{"embedding[17]", "NaN"}},
+		{"infinity in the embedding", spoil(func(_ *engramv1.ObservationRequest, e *engramv1.Episode) {
+			e.Embedding[767] = float32(math.Inf(-1))
+		}), []string{"embedding[767]", "Inf"}},
+		{"confidence above 1", spoil(func(_ *engramv1.ObservationRequest, e *engramv1.Episode) {
+			e.EncodingConfidence = &engramv1.Confidence{Value: 1.5}
+		}), []string{"confidence", "1.5"}},
+		{"a bad memory space", spoil(func(r *engramv1.ObservationRequest, _ *engramv1.Episode) {
+			r.MemorySpaceId = "No Such Space!"
+		}), []string{"memory_space_id", "3 to 64"}},
+		{"no operation", &engramv1.ObservationRequest{}, []string{"operation"}},
+		{"a second init", initOf(""), []string{"init"}},
+		{"a close above the last accepted", closeOf(9, false), []string{"2", "9"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			k := &talk{t, k.stream}
+			k.send(row.request)
+			k.refused(row.request.GetSequenceNumber(), row.says...)
+		})
+	}
+	k.send(nth(2))
+	k.acked(2)
+}
+
+// TestEndsWithStatus: these streams cannot go on.
+func TestEndsWithStatus(t *testing.T) {
+	conn := serving(t).connect()
+	badSpace := initOf("")
+	badSpace.MemorySpaceId = "ab"
+	for _, row := range []struct {
+		name  string
+		first *engramv1.ObservationRequest
+		code  codes.Code
+		says  string
+	}{
+		{"an observation before init", nth(1), codes.FailedPrecondition, "init"},
+		{"an unknown session", initOf("3b241101-e2bb-4255-8caf-4136c566a962"), codes.NotFound, "empty"},
+		{"a bad memory space", badSpace, codes.InvalidArgument, "3 to 64"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			k := newTalk(t, conn)
+			k.send(row.first)
+			k.ends(row.code, row.says)
+		})
+	}
+}
+
+func TestClosedSession(t *testing.T) {
+	for name, drain := range map[string]bool{"drained": true, "at once": false} {
+		t.Run(name, func(t *testing.T) {
+			s := serving(t)
+			conn := s.connect()
+			k := newTalk(t, conn)
+			session := k.init("").GetSessionId()
+			for n := uint64(1); n <= 20; n++ {
+				k.send(nth(n))
+			}
+			k.send(closeOf(20, drain))
+			for n := uint64(1); n <= 20; n++ {
+				k.acked(n)
+			}
+			st := k.answer().GetStatus()
+			for drain && st.GetState() != engramv1.StreamStatus_STATE_CLOSED && st != nil {
+				st = k.answer().GetStatus() // what is left, each second
+			}
+			if st.GetState() != engramv1.StreamStatus_STATE_CLOSED {
+				t.Errorf("status %v, expected CLOSED", st)
+			}
+			k.ends(codes.OK)
+
+			again := newTalk(t, conn)
+			again.send(initOf(session))
+			again.ends(codes.FailedPrecondition)
+			if b := s.drained(); b.Delivered != 20 {
+				t.Errorf("balance %+v, expected 20 delivered", b)
+			}
+		})
+	}
+}
+
+func TestHalfCloseLeavesTheSessionResumable(t *testing.T) {
+	conn := serving(t).connect()
+	k := newTalk(t, conn)
+	session := k.init("").GetSessionId()
+	for n := uint64(1); n <= 50; n++ {
+		k.send(nth(n))
+	}
+	if err := k.stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	for n := uint64(1); n <= 50; n++ {
+		k.acked(n)
+	}
+	k.ends(codes.OK)
+	if at := newTalk(t, conn).init(session).GetInitialSequence(); at != 50 {
+		t.Errorf("resumed at %d, expected 50", at)
+	}
+}
+
+func TestNewStreamTakesOver(t *testing.T) {
+	conn := serving(t).connect()
+	old := newTalk(t, conn)
+	session := old.init("").GetSessionId()
+	old.send(nth(1))
+	old.acked(1)
+	now := newTalk(t, conn)
+	if at := now.init(session).GetInitialSequence(); at != 1 {
+		t.Errorf("resumed at %d, expected 1", at)
+	}
+	old.ends(codes.Aborted)
+	now.send(nth(2))
+	now.acked(2)
+}
+
+func TestResumeAfterKill(t *testing.T) {
+	s := serving(t)
+	conn := s.connect()
+	k := newTalk(t, conn)
+	session := k.init("").GetSessionId()
+	for n := uint64(1); n <= 100; n++ {
+		k.send(nth(n))
+	}
+	for n := uint64(1); n <= 100; n++ {
+		k.acked(n)
+	}
+	for n := uint64(101); n <= 150; n++ {
+		k.send(nth(n))
+	}
+	s.kill()
+	s.start()
+
+	k = newTalk(t, conn)
+	at := k.init(session).GetInitialSequence()
+	if at < 100 || at > 150 {
+		t.Fatalf("resumed at %d, expected what was acked, 100, or more, and no more than was sent, 150", at)
+	}
+	k.send(nth(at + 2))
+	k.refused(at+2, "resend from")
+	k.send(nth(at + 1))
+	k.acked(at + 1)
+	if b := s.drained(); b.Accepted != at+1 || b.Delivered != at+1 {
+		t.Errorf("balance %+v, expected %d accepted and delivered", b, at+1)
+	}
+}

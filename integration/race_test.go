@@ -1,0 +1,6 @@
+//go:build race
+
+package integration
+
+// raceBuild is set when the tests run under the race detector; then the binary is built with it too.
+const raceBuild = true
