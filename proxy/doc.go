@@ -21,9 +21,10 @@
 //	supervisor (the handler): take-over, stop, vanished client, pressure, drain
 //
 // Three goroutines serve one observation stream. The receiver walks each message once, applies the session's rules, and
-// appends. The sender waits for the journal and writes all answers whose turn has come, many at a wake-up. The supervisor is
-// the handler itself: only a handler that returns can end a stream, so it never blocks in RecvMsg or SendMsg. When a stream
-// ends, the supervisor lets no more be appended, waits until all that was is settled, and only then releases the session.
+// appends. The sender, which is there while anything is owed, waits for the journal and writes all answers whose turn has
+// come, many at a wake-up. The supervisor is the handler itself: only a handler that returns can end a stream, so it never
+// blocks in RecvMsg or SendMsg. When a stream ends, the supervisor lets no more be appended, waits until all that was is
+// settled, and only then releases the session.
 //
 // A client that never reads its answers slows itself alone: the outbox is bounded in bytes, and the receiver stops reading
 // when it is full.

@@ -13,7 +13,7 @@ import (
 // between two warnings to one client.
 const gaugeEvery = 100 * time.Millisecond
 
-// The thresholds of pressure, see Config and the protocol: warn above the first, say that all is well below the second.
+// The thresholds of pressure: a client is warned from the first on, and told that all is well below the second.
 const (
 	pressureHigh = 0.8
 	pressureLow  = 0.5

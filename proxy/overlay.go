@@ -30,6 +30,8 @@ func (s *Server) ask(ctx context.Context, q store.Query) (*answerSet, error) {
 			}
 			s.log.Warn("a recall shows only part of what is not yet delivered", "space", q.Space, "error", err)
 			out.partial = append(out.partial, partialPending)
+		} else if q.Vector == nil && len(pending.versions) > 0 { // nothing here can tell which of them such a cue means
+			out.partial = append(out.partial, partialPending)
 		}
 	}
 	wider := q

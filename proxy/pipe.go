@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
@@ -133,6 +135,9 @@ func (p *pipe) receive(f *Frame) bool {
 			p.end(nil, true)
 		}
 	default:
+		if status.Code(err) == codes.ResourceExhausted { // gRPC has refused a message above max-message-bytes
+			p.s.observer.Refused(ReasonTooLarge)
+		}
 		p.end(err, false)
 	}
 	return false

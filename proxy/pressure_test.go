@@ -106,6 +106,7 @@ func TestRefusedBatchIsRolledBack(t *testing.T) {
 			c.observe(2, 3, 4)
 			c.observe(77) // a refusal of its own, which waits for its turn
 			e.journal.awaitFilling(3)
+			await(t, "the gap to be seen", func() bool { return e.counts.of(ReasonSequence) == 1 })
 			e.journal.set(func() { e.journal.refuse = fmt.Errorf("%w: no space left on device", wal.ErrFull) })
 			e.journal.release()
 			for seq := uint64(2); seq <= 4; seq++ {

@@ -205,7 +205,17 @@ func TestOtherCuesGoToAStoreThatCan(t *testing.T) {
 		}}, err
 	})
 	semantic := &pb.Cue{CueType: &pb.Cue_Semantic{Semantic: &pb.SemanticCue{Query: "two"}}}
-	res, err := e.Recall(e.ctx, &pb.RecallRequest{Cue: semantic})
+	var header metadata.MD
+	if _, err := e.Recall(e.ctx, &pb.RecallRequest{Cue: semantic}, grpc.Header(&header)); err != nil || len(header.Get("engram-partial")) != 0 {
+		t.Errorf("with nothing pending: %v, %v", header, err)
+	}
+	if _, err := e.Remember(e.ctx, rememberOf("", "")); err != nil {
+		t.Fatal(err)
+	}
+	res, err := e.Recall(e.ctx, &pb.RecallRequest{Cue: semantic}, grpc.Header(&header))
+	if got := header.Get("engram-partial"); len(got) != 1 || got[0] != "pending" {
+		t.Errorf("what is pending cannot be asked by meaning, and the header says %v", got)
+	}
 	if err != nil || idsOf(res.GetMemories()) != "[b a]" || res.GetRecallConfidence().GetValue() != 0.25 {
 		t.Errorf("%v, %v: want the store's order and remarks", res, err)
 	}

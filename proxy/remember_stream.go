@@ -54,21 +54,25 @@ func (r *remembering) take(arrived int64) error {
 	if load := r.s.deps.Lanes.Load(record.Lane); load.full() {
 		return r.s.statusOfWrite(&laneFullError{record.Lane, load}, record.Lane)
 	}
-	r.writing.Lock()
-	if r.stopped {
-		r.writing.Unlock()
-		return errStopping()
-	}
-	err = r.append(&record, answer{arrived: arrived}, record.ID)
-	r.writing.Unlock()
-	if errors.Is(err, wal.ErrRefused) {
+	switch err := r.accept(&record, arrived); {
+	case err == nil:
+		return nil
+	case errors.Is(err, wal.ErrRefused):
 		r.learn() // ends the stream with the reason
 		return err
-	}
-	if err != nil {
+	default:
 		return r.s.statusOfWrite(err, record.Lane)
 	}
-	return nil
+}
+
+// accept appends the record. The error is the journal's.
+func (r *remembering) accept(record *wal.Record, arrived int64) error {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	if r.stopped {
+		return wal.ErrClosed
+	}
+	return r.append(record, answer{arrived: arrived}, record.ID)
 }
 
 // accepted, durable, rollBack and appendAnswer make it the owner of its pipe.

@@ -171,6 +171,7 @@ func TestMessageLimit(t *testing.T) {
 			large.What = huge.GetMemory().GetContent()
 			c.send(observationOf(1, large))
 			c.end(codes.ResourceExhausted)
+			await(t, "the refusal to be counted", func() bool { return e.counts.of(ReasonTooLarge) > 0 })
 		})
 	}
 }
