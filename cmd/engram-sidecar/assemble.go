@@ -99,17 +99,16 @@ func closeListener(l net.Listener) error {
 func (s *sidecar) serveAdmin(parts *actor.Group) error {
 	s.admin = admin.New(s.log.Named("admin"), s.metrics, s.recovering)
 	parts.Go("admin server", func(ctx context.Context) error {
-		stop := make(chan error, 1)
-		unwatch := context.AfterFunc(ctx, func() {
-			last, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			stop <- s.admin.Shutdown(last)
-		})
-		err := s.admin.Serve(s.http)
-		if !unwatch() {
-			err = errors.Join(err, <-stop)
+		served := make(chan error, 1)
+		go func() { served <- s.admin.Serve(s.http) }() // ends at the Shutdown below
+		select {
+		case err := <-served:
+			return err
+		case <-ctx.Done():
 		}
-		return err
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		return errors.Join(s.admin.Shutdown(last), <-served)
 	})
 	return nil
 }

@@ -60,7 +60,7 @@ func (b *backlog) committed(c *wal.Commit) {
 			b.cache.Put(r.Index, *r, len(r.Payload)+recordBytes)
 			n++
 		}
-		b.queue.PushRun(laneOf(first.Lane), first.Index, first.Index+uint64(n)-1, c.At) //nolint:gosec // n is at least 1
+		b.queue.PushRun(laneOf(first.Lane), first.Index, first.Index+uint64(n)-1, c.At)
 	}
 }
 

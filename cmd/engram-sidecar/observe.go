@@ -109,10 +109,10 @@ func (p *program) observe(ctx context.Context, o observeOptions) error {
 	}
 	sum, err := observe.Run(ctx, engramv1.NewEngramServiceClient(conn), o.stream, reader)
 	bar.clear()
-	return errors.Join(explain(err, o.address), p.summarize(sum, o.asJSON))
+	return errors.Join(explain(err, o.address), p.report(sum, o.asJSON))
 }
 
-func (p *program) summarize(sum observe.Summary, asJSON bool) error {
+func (p *program) report(sum observe.Summary, asJSON bool) error {
 	if asJSON {
 		return p.writeJSON(sum)
 	}

@@ -19,7 +19,7 @@ type program struct {
 
 // run runs the command line and returns the exit code. It ends soon after ctx does.
 func (p *program) run(ctx context.Context, args []string) int {
-	root := p.root()
+	root := p.root() //nolint:contextcheck // the commands get ctx from cobra; serve's parts outlive it to end in order
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
@@ -34,7 +34,7 @@ func (p *program) root() *cobra.Command {
 		Short: "Takes observations for the Engram memory database, and loses none that it acknowledged",
 		Long: `engram-sidecar stands beside an application and takes its observations for the Engram memory database.
 It journals each one, acknowledges it when it is on disk, and delivers it to the store when the store
-can take it. What is acknowledged can be recalled at once, and survives kill -9, a crash and a power cut.`,
+can take it. What is acknowledged can be recalled at once, and survives kill -9 and a restart.`,
 		Example: `  engram-sidecar serve
   engram-sidecar observe --file notes.txt
   engram-sidecar recall "where did we meet"`,

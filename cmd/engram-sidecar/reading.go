@@ -86,7 +86,7 @@ func recovered(r *recovery.Report) admin.Recovery {
 		Damages: []admin.Damage{},
 	}
 	if r.Torn != nil {
-		out.TornTail = uint64(max(r.Torn.Length, 0)) //nolint:gosec // not negative
+		out.TornTail = uint64(max(r.Torn.Length, 0))
 	}
 	for _, d := range r.Damages {
 		damage := admin.Damage{Place: fmt.Sprintf("%s at %d", d.File, d.Offset), First: d.Sequence, Last: d.Sequence, Reason: d.Reason}

@@ -57,7 +57,7 @@ func (r *running) await(lines *bufio.Scanner) {
 		}
 		r.log = append(r.log, line)
 		if line["@message"] == "serving" {
-			r.address, r.admin = line["grpc"].(string), line["admin"].(string)
+			r.address, r.admin = fmt.Sprint(line["grpc"]), fmt.Sprint(line["admin"])
 			go func() { // ends with the log, which ends with the sidecar
 				for lines.Scan() {
 					r.mu.Lock()

@@ -23,6 +23,8 @@ type observer struct {
 	process *exec.Cmd
 	stdin   io.WriteCloser
 	stdout  bytes.Buffer
+	ended   chan struct{} // closed when the process has ended; then err and stdout may be read
+	err     error
 }
 
 // summary is what observe says at its end, as far as the demo looks at it.
@@ -35,7 +37,7 @@ type summary struct {
 
 // observe starts the client. What it has to say of lost connections is shown.
 func (s *sidecar) observe() (*observer, error) {
-	o := &observer{process: exec.Command(s.program, "observe", "--addr", s.address, "--drain", "--json")}
+	o := &observer{process: exec.Command(s.program, "observe", "--addr", s.address, "--drain", "--json"), ended: make(chan struct{})}
 	stdin, err := o.process.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("starting observe: %w", err)
@@ -46,7 +48,27 @@ func (s *sidecar) observe() (*observer, error) {
 	if err := o.process.Start(); err != nil {
 		return nil, fmt.Errorf("starting observe: %w", err)
 	}
+	go func() { // ends with the process, which the end of its input or kill ends
+		o.err = o.process.Wait()
+		close(o.ended)
+	}()
 	return o, nil
+}
+
+// over says that the process has ended.
+func (o *observer) over() bool {
+	select {
+	case <-o.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// kill ends the process, and waits for it.
+func (o *observer) kill() {
+	_ = o.process.Process.Kill() // fails only when it has ended
+	<-o.ended
 }
 
 // feed writes parts to the client's stdin as they come, and closes it behind the last.
@@ -57,7 +79,8 @@ func (o *observer) feed(parts <-chan []string) error {
 			_, err = io.WriteString(o.stdin, strings.Join(part, "\n")+"\n")
 		}
 	}
-	if err = errors.Join(err, o.stdin.Close()); err != nil {
+	_ = o.stdin.Close() // where it fails the client is gone, and says so itself
+	if err != nil {
 		return fmt.Errorf("feeding observe: %w", err)
 	}
 	return nil
@@ -66,8 +89,8 @@ func (o *observer) feed(parts <-chan []string) error {
 // finish waits for the client's end, which comes after that of its input, and returns what it counted.
 func (o *observer) finish() (summary, error) {
 	var sum summary
-	if err := o.process.Wait(); err != nil {
-		return sum, fmt.Errorf("observe failed: %w: %s", err, o.stdout.String())
+	if <-o.ended; o.err != nil {
+		return sum, fmt.Errorf("observe failed: %w: %s", o.err, o.stdout.String())
 	}
 	if err := json.Unmarshal(o.stdout.Bytes(), &sum); err != nil {
 		return sum, fmt.Errorf("the summary of observe: %w: %s", err, o.stdout.String())
@@ -109,7 +132,7 @@ func (s *sidecar) everything(ctx context.Context) (map[string]string, error) {
 
 // opposites returns a vector and its negative.
 func opposites() (v, w []float32) {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // any vector would do
+	r := rand.New(rand.NewPCG(1, 2))
 	for range 768 {
 		x := float32(r.NormFloat64())
 		v, w = append(v, x), append(w, -x)

@@ -55,20 +55,25 @@ func count(ctx context.Context, s *sidecar, lines []string, sum summary) error {
 	fmt.Printf("duplicates  %d\n", t.duplicates)
 	b := st.Balance
 	fmt.Printf("balance     accepted %d = delivered %d + pending %d + dead %d + damaged %d\n", b.Accepted, b.Delivered, b.Pending, b.Dead, b.Damaged)
-	fmt.Printf("ack p50     %.2f ms while it ran; p99 %.0f ms, the outages included\n", 1000*sum.P50, 1000*sum.P99)
+	fmt.Printf("ack p50     %.1f ms, p99 %.0f ms, the outages included\n", 1000*sum.P50, 1000*sum.P99)
 
+	return judge(len(lines), t, st, sum)
+}
+
+// judge says what is not as it was promised.
+func judge(lines int, t tally, st state, sum summary) error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if want := uint64(len(lines)); sum.Acked != want {
+	if want := uint64(lines); sum.Acked != want {
 		wrong("%d of %d sentences were acknowledged", sum.Acked, want)
 	}
 	if t.missing > 0 || t.duplicates > 0 || t.foreign > 0 {
 		wrong("%d sentences are missing, %d are there too often, %d memories were never sent", t.missing, t.duplicates, t.foreign)
 	}
-	if uint64(t.stored) != st.Store.Stored { //nolint:gosec // not negative
+	if uint64(t.stored) != st.Store.Stored {
 		wrong("%d memories were read back, the store counts %d", t.stored, st.Store.Stored)
 	}
-	if b.Delivered != b.Accepted || b.Accepted != sum.Acked {
+	if b := st.Balance; b.Delivered != b.Accepted || b.Accepted != sum.Acked {
 		wrong("%d were acknowledged, %d accepted, %d delivered", sum.Acked, b.Accepted, b.Delivered)
 	}
 	return errors.Join(errs...)

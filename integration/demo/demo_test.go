@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,5 +76,50 @@ func TestIndented(t *testing.T) {
 	var b strings.Builder
 	if n, err := (indented{&b}).Write([]byte("one\ntwo\n")); n != 8 || err != nil || b.String() != "      one\n      two\n" {
 		t.Errorf("%d %v %q", n, err, b.String())
+	}
+}
+
+// TestTheDemo runs the whole of it on a short text.
+func TestTheDemo(t *testing.T) {
+	var text strings.Builder
+	for i := range 600 {
+		fmt.Fprintf(&text, "Sentence %d is about light, colours and the number %d.\n\n", i, i*i)
+	}
+	path := filepath.Join(t.TempDir(), "text.txt")
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), path); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheDemoWithoutAText(t *testing.T) {
+	if err := run(t.Context(), filepath.Join(t.TempDir(), "missing")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestJudge shows the demo's verdict on stores and balances that are not as they should be.
+func TestJudge(t *testing.T) {
+	var st state
+	st.Balance.Accepted, st.Balance.Delivered, st.Store.Stored = 3, 3, 3
+	good := tally{stored: 3}
+	if err := judge(3, good, st, summary{Acked: 3}); err != nil {
+		t.Errorf("all is well, and yet: %v", err)
+	}
+	uneven := st
+	uneven.Balance.Delivered = 2
+	for says, err := range map[string]error{
+		"2 of 3 sentences were acknowledged":     judge(3, good, st, summary{Acked: 2}),
+		"1 sentences are missing":                judge(3, tally{stored: 3, missing: 1}, st, summary{Acked: 3}),
+		"1 are there too often":                  judge(3, tally{stored: 3, duplicates: 1}, st, summary{Acked: 3}),
+		"1 memories were never sent":             judge(3, tally{stored: 3, foreign: 1}, st, summary{Acked: 3}),
+		"2 memories were read back, the store c": judge(3, tally{stored: 2}, st, summary{Acked: 3}),
+		"3 accepted, 2 delivered":                judge(3, good, uneven, summary{Acked: 3}),
+	} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("the verdict %v does not say %q", err, says)
+		}
 	}
 }

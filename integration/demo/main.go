@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -40,7 +41,7 @@ func run(ctx context.Context, named string) (err error) {
 		return fmt.Errorf("reading the text: %w", err)
 	}
 	lines := sentences(string(text))
-	fmt.Printf("the text: %d sentences of %s\n", len(lines), path)
+	fmt.Printf("the text: %d sentences of %s\n", len(lines), filepath.Base(path))
 
 	dir, err := os.MkdirTemp("", "engram-sidecar-demo-")
 	if err != nil {
@@ -68,11 +69,11 @@ func prepare(dir string) (*sidecar, error) {
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := freeAddresses()
+	address, adminAddress, err := freeAddresses()
 	if err != nil {
 		return nil, err
 	}
-	s := &sidecar{program: program, dir: dir, address: addresses[0], admin: addresses[1]}
+	s := &sidecar{program: program, dir: dir, address: address, admin: adminAddress}
 	took, err := s.start()
 	if err != nil {
 		return nil, err
@@ -112,8 +113,9 @@ func streamAndKill(s *sidecar, o *observer, lines []string) error {
 		if k == kills {
 			break
 		}
-		if err = killAndRestart(s, uint64((from+to)/2)); err != nil { //nolint:gosec // not negative
-			_ = o.process.Process.Kill() // nobody is there for what it still has
+		at := uint64((from + to) / 2)
+		if err = killAndRestart(s, at, o.over); err != nil {
+			o.kill() // nobody is there for what it still has
 			break
 		}
 	}
@@ -121,16 +123,20 @@ func streamAndKill(s *sidecar, o *observer, lines []string) error {
 	return errors.Join(err, <-fed)
 }
 
-// killAndRestart waits until so many observations are accepted, kills the sidecar, and starts it again.
-func killAndRestart(s *sidecar, at uint64) error {
+// killAndRestart waits until so many observations are accepted, kills the sidecar, and starts it again. It gives up when the
+// client does.
+func killAndRestart(s *sidecar, at uint64, over func() bool) error {
 	var before, after state
 	err := await("observations to arrive", func() bool {
 		st, err := s.state()
 		before = st
-		return err == nil && st.Balance.Accepted >= at
+		return over() || err == nil && st.Balance.Accepted >= at
 	})
 	if err != nil {
 		return err
+	}
+	if over() {
+		return errors.New("observe ended before its input did")
 	}
 	fmt.Printf("  kill -9 with %d accepted, %d of them not yet in the store\n", before.Balance.Accepted, before.Balance.Pending)
 	s.kill()

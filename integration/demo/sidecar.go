@@ -39,17 +39,14 @@ func build(dir string) (string, error) {
 	return program, nil
 }
 
-// freeAddresses finds two loopback addresses that nobody listens on.
-func freeAddresses() (addresses [2]string, err error) {
-	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return addresses, fmt.Errorf("finding a free port: %w", err)
-		}
-		defer l.Close() //nolint:errcheck // nothing was accepted; both stay open until both are found
-		addresses[i] = l.Addr().String()
+// freeAddresses finds two loopback addresses that nobody listens on. Both are held until both are found, so that they differ.
+func freeAddresses() (first, second string, err error) {
+	a, errA := net.Listen("tcp", "127.0.0.1:0")
+	b, errB := net.Listen("tcp", "127.0.0.1:0")
+	if err := errors.Join(errA, errB); err != nil {
+		return "", "", fmt.Errorf("finding free ports: %w", err)
 	}
-	return addresses, nil
+	return a.Addr().String(), b.Addr().String(), errors.Join(a.Close(), b.Close())
 }
 
 // start runs the process and returns when it is ready, with how long that took.

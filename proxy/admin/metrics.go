@@ -52,7 +52,7 @@ func histogram(name, help string, buckets []float64) prometheus.Histogram {
 
 // Acked counts n acks and the latency of the slowest of them.
 func (m *Metrics) Acked(n int, latency time.Duration) {
-	m.acked.Add(uint64(n))
+	m.acked.Add(uint64(n)) //nolint:gosec // a count
 	m.ack.Observe(latency.Seconds())
 }
 

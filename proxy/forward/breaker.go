@@ -54,13 +54,6 @@ func (b *breaker) failed(now time.Time, reason string) (opened bool) {
 	return opened
 }
 
-// eased makes the next back-off the shortest: not all failed.
-func (b *breaker) eased() {
-	b.mu.Lock()
-	b.failures = 0
-	b.mu.Unlock()
-}
-
 // succeeded closes the breaker; where it was not closed it says how long.
 func (b *breaker) succeeded(now time.Time) (outage time.Duration, closed bool) {
 	b.mu.Lock()

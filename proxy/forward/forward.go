@@ -34,8 +34,8 @@ type Forwarder struct {
 	// What follows belongs to the goroutine of Run.
 	round     round
 	refs      []queue.Ref
-	successes uint64 // records delivered, ever
-	suspects  int    // different records that failed since the last success
+	successes int // records delivered, ever
+	suspects  int // different records that failed since the last success
 	openings  sparse
 	deaths    sparse
 	troubles  sparse

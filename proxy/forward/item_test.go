@@ -209,6 +209,12 @@ func TestDamageIsReportedAndTheRestGoesOn(t *testing.T) {
 			t.Errorf("Stats() = %+v, depths %v", s, g.queue.Depths())
 		}
 		checkOrder(t, g.sink.order)
+		reported := func(index uint64) int {
+			return slices.IndexFunc(g.sink.order, func(r wal.Record) bool { return r.Index == index })
+		}
+		if reported(2) < reported(1) {
+			t.Error("the damaged record was reported before the one it follows in its session")
+		}
 		for _, r := range g.sink.order {
 			if r.Lane != wal.LaneHigh {
 				t.Errorf("record %d is reported with lane %v, want high", r.Index, r.Lane)

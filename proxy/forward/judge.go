@@ -14,7 +14,7 @@ const failingAlike = 3
 // judge acts upon the answers, in the order of the items.
 func (f *Forwarder) judge() {
 	r := &f.round
-	f.successes += uint64(r.succeeded)
+	f.successes += r.succeeded
 	for i := range r.items {
 		f.judgeItem(&r.items[i])
 	}
@@ -45,7 +45,7 @@ func (f *Forwarder) judgeItem(it *item) {
 	case class == store.ClassPermanent:
 		f.board.note(class.String(), it.err)
 		f.bury(it, it.err.Error(), f.attempts(it.ref)+1, time.Now())
-	case r.outage != nil || r.stopping:
+	case r.outage != nil:
 		f.giveBack(it)
 	default:
 		f.board.note(class.String(), it.err)
@@ -123,9 +123,6 @@ func (f *Forwarder) steer(now time.Time, settled int, busy time.Duration) {
 	}
 	switch {
 	case r.outage != nil && !r.stopping:
-		if r.succeeded > 0 {
-			f.breaker.eased()
-		}
 		f.open(now, r.outage, store.ClassOf(r.outage))
 	case r.succeeded+r.refused > 0:
 		f.closeBreaker(now)

@@ -76,7 +76,8 @@ func (f *Forwarder) readMisses(items []item) ([]miss, error) {
 
 // markUnreadable keeps of a record what its reference and the damage tell.
 func (it *item) markUnreadable(err error) {
-	it.rec = wal.Record{Kind: wal.KindWrite, Index: it.ref.Index, Lane: wal.Lane(it.ref.Lane) + wal.LaneHigh}
+	lane := wal.LaneHigh + wal.Lane(it.ref.Lane) //nolint:gosec // the queue has as many lanes as wal
+	it.rec = wal.Record{Kind: wal.KindWrite, Index: it.ref.Index, Lane: lane}
 	it.fate, it.err = damaged, err
 	if errors.Is(err, wal.ErrNotFound) {
 		it.fate = gone

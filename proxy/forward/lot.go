@@ -14,9 +14,9 @@ type trial struct {
 	ref     queue.Ref
 	session wal.SessionID
 
-	attempts int    // how many times the store said no to it
-	counted  int    // how many of them while others succeeded
-	seen     uint64 // the successes of others when it failed last
+	attempts int // how many times the store said no to it
+	counted  int // how many of them while others succeeded
+	seen     int // the successes of others when it failed last
 
 	verdict string    // why it is dead, while the sink could not take it yet
 	diedAt  time.Time // where verdict is set
@@ -64,7 +64,7 @@ func (l *lot) block(ref queue.Ref, session wal.SessionID) bool {
 		return false
 	}
 	l.behind++
-	at, lane := ref.At.Unix(), uint8(ref.Lane)
+	at, lane := ref.At.Unix(), uint8(ref.Lane) //nolint:gosec // a lane is 0 to 2
 	if n := len(t.behind); n > 0 {
 		last := &t.behind[n-1]
 		if last.first+uint64(last.count) == ref.Index && last.at == at && last.lane == lane && last.count < 1<<31 {
@@ -119,7 +119,8 @@ func (l *lot) takeDue(now time.Time, limit int) []queue.Ref {
 	defer l.mu.Unlock()
 	var refs []queue.Ref
 	for len(refs) < limit && len(l.waiting) > 0 && !l.waiting[0].due.After(now) {
-		t := heap.Pop(&l.waiting).(*trial) //nolint:forcetypeassert // the heap holds nothing else
+		t := l.waiting[0]
+		heap.Pop(&l.waiting)
 		refs = append(refs, t.ref)
 	}
 	return refs
@@ -161,7 +162,11 @@ func (h dueHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
 func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push adds a trial; it implements heap.Interface.
-func (h *dueHeap) Push(x any) { *h = append(*h, x.(*trial)) } //nolint:forcetypeassert // the heap holds nothing else
+func (h *dueHeap) Push(x any) {
+	if t, ok := x.(*trial); ok {
+		*h = append(*h, t)
+	}
+}
 
 // Pop removes the last trial; it implements heap.Interface.
 func (h *dueHeap) Pop() any {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/engram-sidecar/engram-sidecar/wal"
@@ -159,6 +160,49 @@ func TestRecordsThatAlwaysFailAreNotAllThatIsProbed(t *testing.T) {
 	})
 }
 
+func TestFailuresWithSuccessesBetweenAreNoOutage(t *testing.T) {
+	bubble(t, Config{Tries: 100}, func(t *testing.T, g *rig) {
+		g.store.one = func(r *wal.Record) error {
+			if r.Lane == wal.LaneHigh {
+				return errHiccup
+			}
+			return nil
+		}
+		g.start()
+		for range 2 * failingAlike {
+			g.write(0, 0)
+			synctest.Wait()
+			g.write(1, 0)
+			synctest.Wait()
+			if s := g.f.Stats(); s.Breaker.State != Closed {
+				t.Fatalf("the breaker is %+v; want it closed as long as some records are taken", s.Breaker)
+			}
+		}
+		g.stop()
+	})
+}
+
+func TestAProbeThatFailsIsNotFollowedByAnotherAtOnce(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, g *rig) {
+		down := true
+		g.store.whole = func() error {
+			if down {
+				down = false
+				return errDown
+			}
+			return nil
+		}
+		g.store.one = func(*wal.Record) error { return errHiccup }
+		g.write(1, 1)
+		g.start()
+		pass(time.Minute)
+		if s := g.f.Stats(); s.Breaker.Reason != "transient" || !s.Breaker.Since.Before(time.Now().Add(-59*time.Second)) {
+			t.Errorf("breaker %+v, want it not closed for a minute, now for the record that failed", s.Breaker)
+		}
+		g.stop()
+	})
+}
+
 func TestAJournalThatCannotBeReadHoldsDeliveryUp(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, g *rig) {
 		up := time.Now().Add(time.Hour)
@@ -178,6 +222,18 @@ func TestAJournalThatCannotBeReadHoldsDeliveryUp(t *testing.T) {
 			t.Errorf("Stats() = %+v after %d reads, want the journal's error, and pauses", s, g.journal.count())
 		}
 		g.settle(100)
+		reads := g.journal.count()
+		g.journal.mu.Lock()
+		g.journal.broken = func() error {
+			if len(g.journal.reads) == reads+1 {
+				return errNoFiles
+			}
+			return nil
+		}
+		g.journal.mu.Unlock()
+		g.write(1, 1)
+		pass(50 * time.Millisecond) // the longest first back-off: the hour is forgotten
+		g.want(101, "delivered")
 		g.stop()
 		checkOrder(t, g.store.stored)
 		if lines := bytes.Count(g.log.Bytes(), []byte("held up")); lines > 361 {
@@ -207,6 +263,20 @@ func TestAJournalThatAnswersWronglyIsNotBelieved(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestBackoffsAreJittered(t *testing.T) {
+	const least, most = 50 * time.Millisecond, 5 * time.Second
+	for failures, ceiling := range map[int]time.Duration{0: least, 3: 8 * least, 7: most, 1000: most} {
+		lowest, highest := most, time.Duration(0)
+		for range 1000 {
+			d := backoff(failures, least, most)
+			lowest, highest = min(lowest, d), max(highest, d)
+		}
+		if lowest <= 0 || lowest > ceiling/10 || highest > ceiling || highest < ceiling*9/10 {
+			t.Errorf("after %d failures back-offs are from %v to %v, want all between nothing and %v", failures, lowest, highest, ceiling)
+		}
 	}
 }
 

@@ -64,6 +64,17 @@ func TestPaceFindsTheWindow(t *testing.T) {
 	}
 }
 
+func TestPaceTakesTheFirstPutForTheRate(t *testing.T) {
+	p := newPace(50*time.Millisecond, 1000)
+	if p.current() != startWindow {
+		t.Errorf("the first window is %d, want %d", p.current(), startWindow)
+	}
+	p.observe(64, 640*time.Millisecond)
+	if got := p.current(); got < 4 || got > 5 {
+		t.Errorf("after 64 records in 640 ms the window is %d, want 5", got)
+	}
+}
+
 func TestPaceIsNotThrownByOneSlowPut(t *testing.T) {
 	p := newPace(50*time.Millisecond, 1000)
 	s := pretend{latency: time.Millisecond, work: 500 * time.Microsecond}

@@ -11,8 +11,12 @@ import (
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
 
-// loadAtOnce is how many records are loaded before their bytes are counted: what is read in vain stays small.
-const loadAtOnce = 32
+const (
+	// loadAtOnce is how many records are loaded, at most, before their bytes are counted.
+	loadAtOnce = 32
+	// usualSize is how large records are taken to be before the first was seen, in bytes.
+	usualSize = 4096
+)
 
 // A round is what is taken at once: loaded, sent, judged.
 type round struct {
@@ -21,6 +25,8 @@ type round struct {
 	back    []queue.Ref // what goes back to the queue
 	misses  []miss
 	indexes []uint64
+	loaded  int // bytes
+	mean    int // size of the last records, in bytes; outlives the round
 
 	// What the answers come to.
 	sent, succeeded, refused, failed int
@@ -64,7 +70,7 @@ const (
 )
 
 func newRound(parallel int) round {
-	return round{groups: make([]group, parallel), heldBack: make(map[wal.SessionID]bool)}
+	return round{mean: usualSize, groups: make([]group, parallel), heldBack: make(map[wal.SessionID]bool)}
 }
 
 // deliver brings the references one step further: each is reported, or with the lot or the queue again.
@@ -79,11 +85,12 @@ func (f *Forwarder) deliver(life context.Context, refs []queue.Ref) {
 	f.round.clear()
 }
 
-// admit loads the records and divides them into groups; what does not fit goes back to the queue.
+// admit loads the records and divides them into groups; what does not fit goes back to the queue. It loads little more
+// than the groups can hold, however large the records are.
 func (f *Forwarder) admit(refs []queue.Ref) {
 	r := &f.round
-	for len(refs) > 0 && r.bytes() < f.cfg.BatchBytes*f.cfg.Parallel {
-		n := min(loadAtOnce, len(refs))
+	for limit := f.cfg.BatchBytes * f.cfg.Parallel; len(refs) > 0 && r.loaded < limit; {
+		n := min(loadAtOnce, len(refs), (limit-r.loaded)/r.mean+1)
 		from := len(r.items)
 		loaded, err := f.load(refs[:n], r.items)
 		r.items = loaded[:from]
@@ -108,13 +115,15 @@ func (f *Forwarder) place(it item) {
 		f.finish(it.ref)
 		return
 	}
+	r := &f.round
+	size := len(it.rec.Payload) + len(it.rec.ID) + len(it.rec.Space)
+	r.loaded += size
+	r.mean = max(1, (15*r.mean+size)/16)
 	if f.lot.block(it.ref, it.rec.Session) {
 		return
 	}
-	r := &f.round
 	n := groupOf(&it.rec, len(r.groups))
 	g := &r.groups[n]
-	size := len(it.rec.Payload) + len(it.rec.ID) + len(it.rec.Space)
 	if len(g.batch) >= f.cfg.BatchItems || (len(g.batch) > 0 && g.bytes+size > f.cfg.BatchBytes) {
 		g.full = true // for the smaller ones behind it too: one may be of the same session
 	}
@@ -135,7 +144,7 @@ func (f *Forwarder) place(it item) {
 
 func groupOf(r *wal.Record, groups int) int {
 	if r.Session.IsZero() {
-		return int(r.Index % uint64(groups))
+		return int(r.Index&0xff) % groups
 	}
 	return int(r.Session[len(r.Session)-1]) % groups
 }
@@ -201,13 +210,6 @@ func (r *round) weigh() {
 	}
 }
 
-func (r *round) bytes() (n int) {
-	for i := range r.groups {
-		n += r.groups[i].bytes
-	}
-	return n
-}
-
 // clear forgets the round but keeps its memory; payloads must not be held alive.
 func (r *round) clear() {
 	clear(r.items)
@@ -219,6 +221,6 @@ func (r *round) clear() {
 	}
 	*r = round{
 		items: r.items[:0], groups: r.groups, back: r.back[:0], misses: r.misses[:0], indexes: r.indexes[:0],
-		heldBack: r.heldBack,
+		heldBack: r.heldBack, mean: r.mean,
 	}
 }

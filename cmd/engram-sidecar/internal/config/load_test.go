@@ -164,8 +164,16 @@ func TestKubernetesVariablesAreNoSettings(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	cases := []struct{ name, want string }{
-		{"listen", "listen"}, {"lisen", "listen"}, {"datadir", "data-dir"}, {"data_dir", "data-dir"}, {"sesion-timout", "session-timeout"},
-		{"loglevel", "log-level"}, {"stroe", "store"}, {"x", ""}, {"", ""}, {"completely-different", ""},
+		{"listen", "listen"},
+		{"lisen", "listen"},
+		{"datadir", "data-dir"},
+		{"data_dir", "data-dir"},
+		{"sesion-timout", "session-timeout"},
+		{"loglevel", "log-level"},
+		{"stroe", "store"},
+		{"x", ""},
+		{"", ""},
+		{"completely-different", ""},
 	}
 	for _, c := range cases {
 		if got := Nearest(c.name, Names()); got != c.want {

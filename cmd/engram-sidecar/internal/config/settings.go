@@ -19,30 +19,54 @@ type Setting struct {
 
 // Settings lists every setting in the order in which help shows them.
 var Settings = []Setting{
-	{"listen", "ADDRESS", "where gRPC is served: host:port, or unix:///path", "127.0.0.1:50051",
-		text(func(c *Config) *string { return &c.Listen })},
-	{"admin-listen", "ADDRESS", "where health, metrics and status are served: host:port", "127.0.0.1:50052",
-		text(func(c *Config) *string { return &c.AdminListen })},
-	{"data-dir", "DIR", "the data directory, one process at a time", "$STATE_DIRECTORY, else $XDG_STATE_HOME/engram-sidecar, else ~/.local/state/engram-sidecar",
-		text(func(c *Config) *string { return &c.DataDir })},
-	{"store", "STORE", "what the observations go to: embedded, or engram://host:port", "embedded",
-		text(func(c *Config) *string { return &c.Store })},
-	{"default-space", "SPACE", "memory space of clients that name none", "default",
-		text(func(c *Config) *string { return &c.DefaultSpace })},
-	{"session-timeout", "DURATION", "how long a session without a stream can be resumed", "5m",
-		parsed(time.ParseDuration, func(c *Config) *time.Duration { return &c.SessionTimeout }, "a duration such as 5m or 1h30m")},
-	{"journal-max-bytes", "SIZE", "most the journal may use, such as 512MiB; 0 means half of the free disk, at most 10GiB", "0",
-		func(c *Config, text string) error { return c.JournalBytes.UnmarshalText([]byte(text)) }},
-	{"lane-capacity", "HIGH,NORMAL,LOW", "most records that may wait in each lane; 0 means only the journal's limit holds", "0,0,0",
-		func(c *Config, text string) error { return c.LaneCapacity.UnmarshalText([]byte(text)) }},
-	{"log-level", "LEVEL", "trace, debug, info, warn, error or off", "info",
-		text(func(c *Config) *string { return &c.LogLevel })},
-	{"log-format", "FORMAT", "auto (text on a terminal, else json), text or json", "auto",
-		text(func(c *Config) *string { return &c.LogFormat })},
-	{"strict", "", "refuse to start on a damaged journal, instead of setting the damage aside and reporting it", "false",
-		parsed(strconv.ParseBool, func(c *Config) *bool { return &c.Strict }, "true or false")},
-	{"insecure-listen", "", "allow listeners that other machines can reach, without encryption or authentication", "false",
-		parsed(strconv.ParseBool, func(c *Config) *bool { return &c.InsecureListen }, "true or false")},
+	{
+		"listen", "ADDRESS", "where gRPC is served: host:port, or unix:///path", "127.0.0.1:50051",
+		text(func(c *Config) *string { return &c.Listen }),
+	},
+	{
+		"admin-listen", "ADDRESS", "where health, metrics and status are served: host:port", "127.0.0.1:50052",
+		text(func(c *Config) *string { return &c.AdminListen }),
+	},
+	{
+		"data-dir", "DIR", "the data directory, one process at a time", "$STATE_DIRECTORY, else $XDG_STATE_HOME/engram-sidecar, else ~/.local/state/engram-sidecar",
+		text(func(c *Config) *string { return &c.DataDir }),
+	},
+	{
+		"store", "STORE", "what the observations go to: embedded, or engram://host:port", "embedded",
+		text(func(c *Config) *string { return &c.Store }),
+	},
+	{
+		"default-space", "SPACE", "memory space of clients that name none", "default",
+		text(func(c *Config) *string { return &c.DefaultSpace }),
+	},
+	{
+		"session-timeout", "DURATION", "how long a session without a stream can be resumed", "5m",
+		parsed(time.ParseDuration, func(c *Config) *time.Duration { return &c.SessionTimeout }, "a duration such as 5m or 1h30m"),
+	},
+	{
+		"journal-max-bytes", "SIZE", "most the journal may use, such as 512MiB; 0 means half of the free disk, at most 10GiB", "0",
+		func(c *Config, text string) error { return c.JournalBytes.UnmarshalText([]byte(text)) },
+	},
+	{
+		"lane-capacity", "HIGH,NORMAL,LOW", "most records that may wait in each lane; 0 means only the journal's limit holds", "0,0,0",
+		func(c *Config, text string) error { return c.LaneCapacity.UnmarshalText([]byte(text)) },
+	},
+	{
+		"log-level", "LEVEL", "trace, debug, info, warn, error or off", "info",
+		text(func(c *Config) *string { return &c.LogLevel }),
+	},
+	{
+		"log-format", "FORMAT", "auto (text on a terminal, else json), text or json", "auto",
+		text(func(c *Config) *string { return &c.LogFormat }),
+	},
+	{
+		"strict", "", "refuse to start on a damaged journal, instead of setting the damage aside and reporting it", "false",
+		parsed(strconv.ParseBool, func(c *Config) *bool { return &c.Strict }, "true or false"),
+	},
+	{
+		"insecure-listen", "", "allow listeners that other machines can reach, without encryption or authentication", "false",
+		parsed(strconv.ParseBool, func(c *Config) *bool { return &c.InsecureListen }, "true or false"),
+	},
 }
 
 func text(field func(*Config) *string) func(*Config, string) error {

@@ -59,7 +59,9 @@ func open(ctx context.Context, client engramv1.EngramServiceClient, cfg Config, 
 	}
 	init := &engramv1.ObservationRequest{
 		MemorySpaceId: cfg.Space, SessionId: session,
-		Operation: &engramv1.ObservationRequest_Init{Init: &engramv1.StreamInit{ClientBufferSize: uint32(cfg.Window)}},
+		Operation: &engramv1.ObservationRequest_Init{Init: &engramv1.StreamInit{
+			ClientBufferSize: uint32(cfg.Window), //nolint:gosec // at most MaxWindow
+		}},
 	}
 	if err := s.Send(init); err != nil && !errors.Is(err, io.EOF) { // EOF means that Recv knows why
 		return nil, nil, err

@@ -122,7 +122,8 @@ func (s *sidecar) open(stream grpc.BidiStreamingServer[engramv1.ObservationReque
 	}
 	claim := uint64(len(s.got)) + s.invent*uint64(btoi(init.SessionId != ""))
 	return stream.Send(&engramv1.ObservationResponse{Result: &engramv1.ObservationResponse_InitAck{
-		InitAck: &engramv1.StreamInitAck{SessionId: s.session, InitialSequence: claim}}})
+		InitAck: &engramv1.StreamInitAck{SessionId: s.session, InitialSequence: claim},
+	}})
 }
 
 func (s *sidecar) handle(req *engramv1.ObservationRequest) (*engramv1.ObservationResponse, error) {
@@ -177,12 +178,14 @@ func (s *sidecar) observe(e *engramv1.Episode, sequence uint64) (*engramv1.Obser
 		return nil, nil
 	}
 	return &engramv1.ObservationResponse{Result: &engramv1.ObservationResponse_Ack{
-		Ack: &engramv1.ObservationAck{Status: engramv1.ObservationAck_STATUS_ACCEPTED, MemoryId: e.Id}}}, nil
+		Ack: &engramv1.ObservationAck{Status: engramv1.ObservationAck_STATUS_ACCEPTED, MemoryId: e.Id},
+	}}, nil
 }
 
 func say(state engramv1.StreamStatus_State, message string) *engramv1.ObservationResponse {
 	return &engramv1.ObservationResponse{Result: &engramv1.ObservationResponse_Status{
-		Status: &engramv1.StreamStatus{State: state, Message: message}}}
+		Status: &engramv1.StreamStatus{State: state, Message: message},
+	}}
 }
 
 // texts lists what is durable.

@@ -13,7 +13,7 @@ type latencies struct {
 }
 
 func (l *latencies) add(d time.Duration) {
-	l.buckets[bucketOf(uint64(max(d, 0)))]++
+	l.buckets[bucketOf(max(d, 0))]++
 	l.count++
 }
 
@@ -23,31 +23,31 @@ func (l *latencies) percentile(p float64) time.Duration {
 	var seen uint64
 	for i, n := range l.buckets {
 		if seen += n; n > 0 && seen > want {
-			return time.Duration(endOf(i))
+			return endOf(i)
 		}
 	}
 	for i := len(l.buckets) - 1; i >= 0; i-- { // p is 100
 		if l.buckets[i] > 0 {
-			return time.Duration(endOf(i))
+			return endOf(i)
 		}
 	}
 	return 0
 }
 
 // bucketOf numbers the buckets: 0 to 15 exactly, above by the highest bit and the four behind it.
-func bucketOf(v uint64) int {
-	if v < 16 {
-		return int(v)
+func bucketOf(d time.Duration) int {
+	if d < 16 {
+		return int(d)
 	}
-	high := bits.Len64(v) - 1
-	return (high-3)*16 + int(v>>(high-4)&15)
+	high := bits.Len64(uint64(d)) - 1
+	return (high-3)*16 + int(d>>(high-4)&15)
 }
 
 // endOf is the largest value of a bucket.
-func endOf(i int) uint64 {
+func endOf(i int) time.Duration {
 	if i < 16 {
-		return uint64(i)
+		return time.Duration(i)
 	}
 	high := i/16 + 3
-	return (16+uint64(i%16)+1)<<(high-4) - 1
+	return time.Duration(16+i%16+1)<<(high-4) - 1
 }

@@ -17,8 +17,10 @@ import (
 var noon = time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
 
 func configured(format Format, prefix string) ReaderConfig {
-	return ReaderConfig{Format: format, Dimensions: 2, IDPrefix: prefix, Now: func() time.Time { return noon },
-		Embed: func(s string) []float32 { return []float32{float32(len(s)), 1} }}
+	return ReaderConfig{
+		Format: format, Dimensions: 2, IDPrefix: prefix, Now: func() time.Time { return noon },
+		Embed: func(s string) []float32 { return []float32{float32(len(s)), 1} },
+	}
 }
 
 func TestReaderOfText(t *testing.T) {
@@ -126,7 +128,7 @@ func TestLatencies(t *testing.T) {
 }
 
 func TestBucketsMeet(t *testing.T) {
-	for i := range 60 * 16 {
+	for i := range 60*16 - 1 {
 		end := endOf(i)
 		if bucketOf(end) != i || bucketOf(end+1) != i+1 {
 			t.Fatalf("bucket %d ends at %d, which is in %d, and the next value in %d", i, end, bucketOf(end), bucketOf(end+1))
@@ -135,8 +137,10 @@ func TestBucketsMeet(t *testing.T) {
 }
 
 func TestSummaryText(t *testing.T) {
-	s := Summary{Session: "abc", Closed: true, LastAcked: 12, Sent: 10, Acked: 9, Resent: 3, Reconnects: 2, Known: 2, Skipped: 1,
-		Seconds: 12.3, Rate: 800.4, P50: 0.00123456, P99: 1.23456, Store: "2 dead"}
+	s := Summary{
+		Session: "abc", Closed: true, LastAcked: 12, Sent: 10, Acked: 9, Resent: 3, Reconnects: 2, Known: 2, Skipped: 1,
+		Seconds: 12.3, Rate: 800.4, P50: 0.00123456, P99: 1.23456, Store: "2 dead",
+	}
 	want := `sent 10, acked 9, 800/s, ack p50 1.23ms, p99 1.23s, in 12s
 connection lost and regained 2 times, 3 observations sent again
 2 observations left out: the session had them already

@@ -196,7 +196,8 @@ func (r *run) keepOnlySent() {
 func (r *run) request() *engramv1.ObservationRequest {
 	if r.unpause {
 		return &engramv1.ObservationRequest{Operation: &engramv1.ObservationRequest_Flow{
-			Flow: &engramv1.FlowControl{Action: engramv1.FlowControl_ACTION_RESUME}}}
+			Flow: &engramv1.FlowControl{Action: engramv1.FlowControl_ACTION_RESUME},
+		}}
 	}
 	if r.hold != nil {
 		return nil
@@ -222,7 +223,8 @@ func (r *run) ending() *engramv1.ObservationRequest {
 		return nil
 	}
 	return &engramv1.ObservationRequest{Operation: &engramv1.ObservationRequest_Close{
-		Close: &engramv1.StreamClose{DrainQueue: r.cfg.Drain, LastSequence: r.acked}}}
+		Close: &engramv1.StreamClose{DrainQueue: r.cfg.Drain, LastSequence: r.acked},
+	}}
 }
 
 // handed notes that the connection took a message.

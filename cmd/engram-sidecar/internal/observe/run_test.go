@@ -31,8 +31,10 @@ func without(lines []string, out ...string) []string {
 }
 
 func readerOf(in io.Reader) *Reader {
-	return NewReader(in, ReaderConfig{Format: FormatAuto, Dimensions: 4, IDPrefix: "t",
-		Embed: func(string) []float32 { return []float32{1, 0, 0, 0} }, Now: time.Now})
+	return NewReader(in, ReaderConfig{
+		Format: FormatAuto, Dimensions: 4, IDPrefix: "t",
+		Embed: func(string) []float32 { return []float32{1, 0, 0, 0} }, Now: time.Now,
+	})
 }
 
 func linesOf(lines []string) *Reader { return readerOf(strings.NewReader(strings.Join(lines, "\n"))) }
@@ -60,22 +62,32 @@ func TestRun(t *testing.T) {
 		{name: "the line drops and an ack is lost", fake: &sidecar{dropAt: map[uint64]drop{40: {lostLine, true}}}, want: all, sum: reconnects(1)},
 		{name: "three drops", fake: &sidecar{dropAt: map[uint64]drop{1: {err: lostLine}, 50: {lostLine, true}, 100: {lostLine, true}}}, want: all, sum: reconnects(3)},
 		{name: "the server ends the stream without a word", fake: &sidecar{dropAt: map[uint64]drop{7: {err: status.Error(codes.Internal, "RST_STREAM")}}}, want: all, sum: reconnects(1)},
-		{name: "acked observations are gone at the resume", fake: &sidecar{dropAt: map[uint64]drop{40: {err: lostLine}}, forget: 5}, cfg: Config{Window: 1},
-			want: all[:34], err: ErrLoss, says: "resumes after 34, but had acknowledged 39"},
-		{name: "somebody else went on with the session", fake: &sidecar{dropAt: map[uint64]drop{40: {err: lostLine}}, invent: 500}, cfg: Config{Window: 1},
-			want: all[:39], err: ErrOutOfStep, says: "observation 539"},
-		{name: "another stream took the session", fake: &sidecar{dropAt: map[uint64]drop{40: {err: status.Error(codes.Aborted, "taken over")}}}, cfg: Config{Window: 1},
-			want: all[:39], says: "taken over"},
+		{
+			name: "acked observations are gone at the resume", fake: &sidecar{dropAt: map[uint64]drop{40: {err: lostLine}}, forget: 5}, cfg: Config{Window: 1},
+			want: all[:34], err: ErrLoss, says: "resumes after 34, but had acknowledged 39",
+		},
+		{
+			name: "somebody else went on with the session", fake: &sidecar{dropAt: map[uint64]drop{40: {err: lostLine}}, invent: 500}, cfg: Config{Window: 1},
+			want: all[:39], err: ErrOutOfStep, says: "observation 539",
+		},
+		{
+			name: "another stream took the session", fake: &sidecar{dropAt: map[uint64]drop{40: {err: status.Error(codes.Aborted, "taken over")}}}, cfg: Config{Window: 1},
+			want: all[:39], says: "taken over",
+		},
 		{name: "no room for a moment", fake: &sidecar{overload: map[uint64]bool{30: true}}, want: all},
 		{name: "a paused session", fake: &sidecar{paused: true}, want: all},
-		{name: "an invalid observation", fake: &sidecar{refuse: map[string]bool{"line 20": true}},
-			want: all[:19], says: "line 20: refused by the sidecar: what: not to my taste", sum: owesNothing},
-		{name: "invalid observations left out", fake: &sidecar{refuse: map[string]bool{"line 1": true, "line 20": true, "line 21": true, "line 100": true}},
+		{
+			name: "an invalid observation", fake: &sidecar{refuse: map[string]bool{"line 20": true}},
+			want: all[:19], says: "line 20: refused by the sidecar: what: not to my taste", sum: owesNothing,
+		},
+		{
+			name: "invalid observations left out", fake: &sidecar{refuse: map[string]bool{"line 1": true, "line 20": true, "line 21": true, "line 100": true}},
 			cfg: Config{SkipInvalid: true}, want: without(all, "line 1", "line 20", "line 21", "line 100"), sum: func(t *testing.T, s Summary) {
 				if s.Skipped != 4 {
 					t.Errorf("skipped %d, want 4", s.Skipped)
 				}
-			}},
+			},
+		},
 		{name: "an observation acked twice", fake: &sidecar{ackTwice: true}, cfg: Config{Window: 1}, err: errProtocol, says: "expected the ack of observation 2, got that of 1", want: all[:1]},
 		{name: "no room for a session", fake: &sidecar{initErr: status.Error(codes.ResourceExhausted, "20000 sessions")}, says: "20000 sessions"},
 		{name: "an answer that is none", fake: &sidecar{wrongInit: true}, err: errProtocol},

@@ -23,14 +23,11 @@ func (w *window) next() (*pending, uint64) {
 	if w.sent == len(w.pending) {
 		return nil, 0
 	}
-	return &w.pending[w.sent], w.oldest() + uint64(w.sent)
+	return &w.pending[w.sent], w.oldest() + uint64(w.sent) //nolint:gosec // not negative
 }
 
 // oldest is the sequence of the first unacked observation, be it there or still to come.
 func (w *window) oldest() uint64 { return w.acked + 1 }
-
-// last is the sequence of the last observation that was taken in.
-func (w *window) last() uint64 { return w.acked + uint64(len(w.pending)) }
 
 // ack removes the oldest observation.
 func (w *window) ack() pending {
