@@ -79,7 +79,7 @@ func (l *lane) pushBack(first, last uint64, second int64) {
 		}
 		first += took
 		n -= took
-		l.waiting += int(took)
+		l.waiting += int(took) //nolint:gosec // at most what a run holds
 	}
 }
 
@@ -130,7 +130,7 @@ func (l *lane) pushFront(first, last uint64, second int64) {
 		}
 		last -= took
 		n -= took
-		l.waiting += int(took)
+		l.waiting += int(took) //nolint:gosec // at most what a run holds
 	}
 }
 

@@ -82,7 +82,7 @@ func TestRunsEndWhereTheirFieldsDo(t *testing.T) {
 
 func TestAnImpossibleRunIsIgnored(t *testing.T) {
 	q := New(Config{}, fixed)
-	q.PushRun(0, 7, 6, epoch)
+	q.PushRun(0, 9, 7, epoch)
 	if got := q.Depths(); got != [Lanes]int{} {
 		t.Errorf("Depths() = %v after an empty run", got)
 	}

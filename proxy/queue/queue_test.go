@@ -31,7 +31,7 @@ func TestEverySleeperIsWoken(t *testing.T) {
 		impatient, giveUp := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		var mu sync.Mutex
-		seen := map[uint64]bool{}
+		seen := map[uint64]bool{} // guarded by mu
 		for i := range 2 * takers {
 			ctx := t.Context()
 			if i%2 == 0 {
@@ -51,12 +51,15 @@ func TestEverySleeperIsWoken(t *testing.T) {
 		}
 		synctest.Wait()
 		q.PushRun(0, 1, takers/2, time.Now()) // one token, handed on from taker to taker
-		giveUp()
+		giveUp()                              // the taker that has the token may be one that leaves
 		synctest.Wait()
+		if got := q.Waiting(); got != 0 {
+			t.Errorf("%d wait while others sleep, want none", got)
+		}
 		q.PushRun(0, takers/2+1, 2*takers, time.Now())
 		wg.Wait() // a lost wake-up would leave a taker asleep for ever
-		if len(seen) < takers {
-			t.Errorf("%d references reached a taker, want at least %d", len(seen), takers)
+		if len(seen) < takers || q.sleepers != 0 {
+			t.Errorf("%d references reached a taker and %d sleep, want %d at least and none", len(seen), q.sleepers, takers)
 		}
 	})
 }
@@ -108,6 +111,18 @@ func TestTakeEnds(t *testing.T) {
 			}
 		})
 	})
+}
+
+func TestATakerThatLeavesHandsItsTokenOn(t *testing.T) {
+	q := New(Config{}, fixed)
+	q.Push(0, 1, epoch)
+	q.sleepers = 2 // one of them took the token that the push would have left, and finds its context ended
+	if err := q.leave(true, context.Canceled); !errors.Is(err, context.Canceled) {
+		t.Errorf("leave: %v, want context.Canceled", err)
+	}
+	if len(q.wake) != 1 || q.sleepers != 1 {
+		t.Errorf("%d tokens for %d sleepers, want one for the other", len(q.wake), q.sleepers)
+	}
 }
 
 func TestTakeKeepsWhatDstHolds(t *testing.T) {
