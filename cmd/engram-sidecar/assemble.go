@@ -119,7 +119,8 @@ func (s *sidecar) recover(parts *actor.Group) error {
 	state, err := recovery.Open(recovery.Options{
 		DataDir: s.cfg.DataDir, Strict: s.cfg.Strict, Logger: s.log.Named("recovery"),
 		Journal: wal.Config{
-			MaxBytes: int64(s.cfg.JournalBytes), Logger: s.log.Named("journal"), //nolint:gosec // parsed to be below
+			MaxBytes: int64(s.cfg.JournalBytes), ReserveBytes: int64(s.cfg.JournalReserve), //nolint:gosec // parsed to be below
+			Logger:   s.log.Named("journal"),
 			OnCommit: s.backlog.committed,
 			OnSync:   s.synced,
 		},
@@ -206,7 +207,11 @@ func (s *sidecar) beginForwarding(parts *actor.Group) (err error) {
 func (s *sidecar) beginEdge(parts *actor.Group) (err error) {
 	s.edge, err = proxy.New(
 		proxy.Config{
-			DefaultSpace: s.cfg.DefaultSpace, Session: session.Config{Timeout: s.cfg.SessionTimeout}, Grace: cleanGrace / 2,
+			DefaultSpace:    s.cfg.DefaultSpace,
+			Session:         session.Config{Timeout: s.cfg.SessionTimeout, Limit: s.cfg.MaxSessions},
+			MaxEpisodeBytes: int(s.cfg.MaxEpisode), MaxMessageBytes: int(s.cfg.MaxMessage), //nolint:gosec // parsed to be below
+			MaxStreams: s.cfg.MaxStreams, MaxConnections: s.cfg.MaxConnections,
+			Grace: cleanGrace / 2,
 		},
 		proxy.Deps{
 			Journal:    proxy.OverJournal(s.state.Journal),

@@ -43,8 +43,14 @@ func newBacklog(cfg config.Config) *backlog {
 	}
 }
 
-// laneOf numbers the lanes from 0, as the queue does.
-func laneOf(l wal.Lane) int { return int(l - wal.LaneHigh) }
+// laneOf numbers the lanes from 0, as the queue does. A record that names none of them goes with the normal ones: it is
+// durable, and must be delivered whoever wrote it.
+func laneOf(l wal.Lane) int {
+	if l < wal.LaneHigh || l > wal.LaneLow {
+		l = wal.LaneNormal
+	}
+	return int(l - wal.LaneHigh)
+}
 
 // committed takes in what has just become durable, before it is acked. It runs in the journal's committer.
 func (b *backlog) committed(c *wal.Commit) {

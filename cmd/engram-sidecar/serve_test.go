@@ -25,6 +25,7 @@ type running struct {
 	log     []map[string]any // what it said before it served
 	cancel  context.CancelFunc
 	done    chan int
+	quiet   chan struct{} // closed when all it said was read
 
 	mu    sync.Mutex
 	later strings.Builder // what it said since
@@ -34,7 +35,7 @@ type running struct {
 func serveHere(t *testing.T, dir string, args ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{t: t, cancel: cancel, done: make(chan int, 1)}
+	r := &running{t: t, cancel: cancel, done: make(chan int, 1), quiet: make(chan struct{})}
 	said, stderr := io.Pipe()
 	p := program{stdin: strings.NewReader(""), stdout: io.Discard, stderr: stderr, environ: []string{"HOME=" + dir}}
 	args = append([]string{"serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, args...)
@@ -47,28 +48,32 @@ func serveHere(t *testing.T, dir string, args ...string) *running {
 	return r
 }
 
-// await reads the log until it says that the sidecar serves.
+// await reads the log until it says that the sidecar serves, and leaves the rest to a goroutine.
 func (r *running) await(lines *bufio.Scanner) {
 	r.t.Helper()
 	for lines.Scan() {
-		var line map[string]any
+		line := map[string]any{}
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			r.t.Fatalf("the log is no JSON: %s", lines.Text())
+			line["what is no JSON"] = lines.Text()
 		}
 		r.log = append(r.log, line)
 		if line["@message"] == "serving" {
 			r.address, r.admin = fmt.Sprint(line["grpc"]), fmt.Sprint(line["admin"])
-			go func() { // ends with the log, which ends with the sidecar
-				for lines.Scan() {
-					r.mu.Lock()
-					_, _ = fmt.Fprintln(&r.later, lines.Text())
-					r.mu.Unlock()
-				}
-			}()
+			go r.listen(lines) // ends with the log, which ends with the sidecar; ended waits for it
 			return
 		}
 	}
-	r.t.Fatalf("it ended with %d before it served: %v", <-r.done, r.log)
+	close(r.quiet)
+	r.t.Fatalf("it ended with %d before it served: %v", r.ended(), r.log)
+}
+
+func (r *running) listen(lines *bufio.Scanner) {
+	defer close(r.quiet)
+	for lines.Scan() {
+		r.mu.Lock()
+		_, _ = fmt.Fprintln(&r.later, lines.Text()) // a builder takes everything
+		r.mu.Unlock()
+	}
 }
 
 // stop ends it and returns its exit code.
@@ -82,6 +87,7 @@ func (r *running) ended() int {
 	select {
 	case code := <-r.done:
 		r.done <- code
+		<-r.quiet
 		return code
 	case <-time.After(time.Minute):
 		panic("the sidecar has not ended within a minute") // with the stacks of all goroutines

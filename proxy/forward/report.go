@@ -34,7 +34,7 @@ func logged(text string) string {
 // reportDamaged settles what the journal cannot read back.
 func (f *Forwarder) reportDamaged(it *item) {
 	f.log.Error("a waiting record is damaged in the journal and cannot be delivered", "index", it.ref.Index,
-		"session", it.rec.Session, "sequence", it.rec.Sequence, "error", it.err)
+		"session", it.rec.Session.String(), "sequence", it.rec.Sequence, "error", it.err)
 	f.board.note("journal", it.err)
 	f.sink.Settle(&it.rec, Damaged)
 	f.board.settle(Damaged)
@@ -47,7 +47,7 @@ func (f *Forwarder) reportDead(it *item, reason string, attempts int) {
 	if !ok {
 		return
 	}
-	f.log.Warn("the store refused a record for good: kept as a dead letter", "index", it.ref.Index, "session", it.rec.Session,
+	f.log.Warn("the store refused a record for good: kept as a dead letter", "index", it.ref.Index, "session", it.rec.Session.String(),
 		"sequence", it.rec.Sequence, "space", it.rec.Space, "attempts", attempts, "reason", logged(reason), "not_logged", skipped)
 }
 
@@ -74,13 +74,13 @@ func (f *Forwarder) open(now time.Time, err error, class store.Class) {
 		return
 	}
 	if skipped, ok := f.openings.allow(now, time.Second); ok {
-		f.log.Warn("the store does not take records; they wait in the journal", "reason", class,
+		f.log.Warn("the store does not take records; they wait in the journal", "class", class.String(),
 			"error", logged(f.board.lastError().Text), "not_logged", skipped)
 	}
 }
 
 func (f *Forwarder) closeBreaker(now time.Time) {
 	if outage, closed := f.breaker.succeeded(now); closed {
-		f.log.Info("the store takes records again", "after", outage)
+		f.log.Info("the store takes records again", "after", outage.String())
 	}
 }

@@ -25,11 +25,17 @@ type Config struct {
 	DefaultSpace   string        // for clients that name none
 	SessionTimeout time.Duration // how long a session without a stream can be resumed
 	JournalBytes   Size          // 0: half of the free disk, at most 10 GiB
+	JournalReserve Size          // of the disk that stays free; 0: the larger of 16 MiB and 2 % of the disk
 	LaneCapacity   Lanes         // records; 0: no limit but the journal's quota
-	LogLevel       string        // trace, debug, info, warn, error or off
-	LogFormat      string        // auto, text or json
-	Strict         bool          // refuse to start on a damaged journal
-	InsecureListen bool          // allow a listener that other machines can reach
+	MaxSessions    int           // that can be resumed at once
+	MaxConnections int
+	MaxStreams     int    // calls open on one connection
+	MaxEpisode     Size   // one episode or memory
+	MaxMessage     Size   // one gRPC message, decompressed
+	LogLevel       string // trace, debug, info, warn, error or off
+	LogFormat      string // auto, text or json
+	Strict         bool   // refuse to start on a damaged journal
+	InsecureListen bool   // allow a listener that other machines can reach
 }
 
 // Default returns the settings that hold where nothing else is said. DataDir depends on the environment.
@@ -41,6 +47,11 @@ func Default(env Lookup) Config {
 		Store:          "embedded",
 		DefaultSpace:   "default",
 		SessionTimeout: 5 * time.Minute,
+		MaxSessions:    20_000,
+		MaxConnections: 16_384,
+		MaxStreams:     1024,
+		MaxEpisode:     256 << 10,
+		MaxMessage:     MiB,
 		LogLevel:       "info",
 		LogFormat:      "auto",
 	}

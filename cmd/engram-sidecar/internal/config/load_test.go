@@ -27,6 +27,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		Listen: "127.0.0.1:50051", AdminListen: "127.0.0.1:50052", DataDir: "/home/u/.local/state/engram-sidecar",
 		Store: "embedded", DefaultSpace: "default", SessionTimeout: 5 * time.Minute, LogLevel: "info", LogFormat: "auto",
+		MaxSessions: 20_000, MaxConnections: 16_384, MaxStreams: 1024, MaxEpisode: 256 * KiB, MaxMessage: MiB,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -54,12 +55,15 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		Listen: "unix:///run/engram-sidecar/grpc.sock", AdminListen: "[::1]:6000", DataDir: "/var/lib/sidecar",
 		Store: "engram://db.internal:50051", DefaultSpace: "agents", SessionTimeout: 90 * time.Minute,
 		JournalBytes: 512 * MiB, LaneCapacity: Lanes{1, 2000, 300000}, LogLevel: "debug", LogFormat: "json",
-		Strict: true, InsecureListen: true,
+		Strict: true, InsecureListen: true, JournalReserve: 64 * MiB, MaxSessions: 100, MaxConnections: 50, MaxStreams: 10,
+		MaxEpisode: 128 * KiB, MaxMessage: 512 * KiB,
 	}
 	flags := map[string]string{
 		"listen": want.Listen, "admin-listen": want.AdminListen, "data-dir": want.DataDir, "store": want.Store,
 		"default-space": "agents", "session-timeout": "1h30m", "journal-max-bytes": "512MiB", "lane-capacity": "1,2000,300000",
 		"log-level": "debug", "log-format": "json", "strict": "true", "insecure-listen": "true",
+		"journal-reserve-bytes": "64MiB", "max-sessions": "100", "max-connections": "50", "max-streams-per-connection": "10",
+		"max-episode-bytes": "128KiB", "max-message-bytes": "512KiB",
 	}
 	var environ []string
 	for name, value := range flags {

@@ -52,6 +52,30 @@ var Settings = []Setting{
 		func(c *Config, text string) error { return c.LaneCapacity.UnmarshalText([]byte(text)) },
 	},
 	{
+		"journal-reserve-bytes", "SIZE", "how much of the disk stays free; 0 means 16MiB or 2 % of the disk, whichever is more", "0",
+		func(c *Config, text string) error { return c.JournalReserve.UnmarshalText([]byte(text)) },
+	},
+	{
+		"max-sessions", "COUNT", "most sessions that can be resumed at once", "20000",
+		parsed(strconv.Atoi, func(c *Config) *int { return &c.MaxSessions }, "a count such as 20000"),
+	},
+	{
+		"max-connections", "COUNT", "most connections at once; those above it are closed", "16384",
+		parsed(strconv.Atoi, func(c *Config) *int { return &c.MaxConnections }, "a count such as 16384"),
+	},
+	{
+		"max-streams-per-connection", "COUNT", "most calls that one connection may have open", "1024",
+		parsed(strconv.Atoi, func(c *Config) *int { return &c.MaxStreams }, "a count such as 1024"),
+	},
+	{
+		"max-episode-bytes", "SIZE", "largest episode or memory that is taken", "256KiB",
+		func(c *Config, text string) error { return c.MaxEpisode.UnmarshalText([]byte(text)) },
+	},
+	{
+		"max-message-bytes", "SIZE", "largest gRPC message that is taken, decompressed", "1MiB",
+		func(c *Config, text string) error { return c.MaxMessage.UnmarshalText([]byte(text)) },
+	},
+	{
 		"log-level", "LEVEL", "trace, debug, info, warn, error or off", "info",
 		text(func(c *Config) *string { return &c.LogLevel }),
 	},

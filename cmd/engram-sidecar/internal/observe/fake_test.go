@@ -46,6 +46,7 @@ type sidecar struct {
 	forget    uint64          // lose the last so many before the next resume
 	invent    uint64          // claims so many more at the next resume
 	ackTwice  bool
+	ackAhead  uint64 // acks name a sequence so much higher
 	wrongInit bool
 }
 
@@ -80,7 +81,7 @@ func (s *sidecar) ObserveStream(stream grpc.BidiStreamingServer[engramv1.Observa
 		if answer == nil {
 			continue
 		}
-		answer.SequenceNumber = req.SequenceNumber
+		answer.SequenceNumber = req.SequenceNumber + s.ackAhead
 		for range 1 + btoi(s.ackTwice) {
 			if err := stream.Send(answer); err != nil {
 				return err

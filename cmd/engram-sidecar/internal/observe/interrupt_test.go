@@ -179,3 +179,12 @@ func TestPassing(t *testing.T) {
 		}
 	}
 }
+
+func TestAnInterruptLetsGoOfWhatWasNeverSent(t *testing.T) {
+	sent := pending{first: time.Now()}
+	r := run{window: window{acked: 7, pending: []pending{sent, sent, {}, {}}, sent: 1}, lines: make(chan line)}
+	r.interrupted()
+	if len(r.pending) != 2 || r.sent != 1 || !r.sum.Interrupted || r.lines != nil {
+		t.Errorf("%d observations are kept, %d of them sent on this connection", len(r.pending), r.sent)
+	}
+}

@@ -89,6 +89,7 @@ func TestRun(t *testing.T) {
 			},
 		},
 		{name: "an observation acked twice", fake: &sidecar{ackTwice: true}, cfg: Config{Window: 1}, err: errProtocol, says: "expected the ack of observation 2, got that of 1", want: all[:1]},
+		{name: "an ack before its turn", fake: &sidecar{ackAhead: 1}, cfg: Config{Window: 1}, err: errProtocol, says: "expected the ack of observation 1, got that of 2", want: all[:1]},
 		{name: "no room for a session", fake: &sidecar{initErr: status.Error(codes.ResourceExhausted, "20000 sessions")}, says: "20000 sessions"},
 		{name: "an answer that is none", fake: &sidecar{wrongInit: true}, err: errProtocol},
 		{name: "an unknown session", fake: &sidecar{}, cfg: Config{Session: "x"}, says: "no such session"},
