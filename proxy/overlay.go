@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"container/heap"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,6 +19,9 @@ import (
 // pendingBudget is how long a recall looks through what is not yet delivered, where its deadline does not say less.
 const pendingBudget = 2 * time.Second
 
+// maxScans bounds how many recalls look through it at a time: each reads and scores all that is pending in its space.
+const maxScans = 4
+
 // ask puts a query to the store and to what the store does not have yet. The pending set comes first: what is delivered
 // while the two are asked is then seen twice, and merged, rather than not at all.
 func (s *Server) ask(ctx context.Context, q store.Query) (*answerSet, error) {
@@ -24,7 +29,7 @@ func (s *Server) ask(ctx context.Context, q store.Query) (*answerSet, error) {
 	var out answerSet
 	pending := overlay{q: q, versions: map[string]uint64{}}
 	if !q.Committed {
-		if err := pending.fill(ctx, s.deps.Pending); err != nil {
+		if err := pending.fill(ctx, s.deps.Pending, s.scans); err != nil {
 			if ctx.Err() != nil {
 				return nil, status.FromContextError(ctx.Err()).Err()
 			}
@@ -75,20 +80,27 @@ type overlay struct {
 }
 
 // fill goes through the pending writes, newest first, so that the first version of an id is the one that counts. An error
-// means that there are more.
-func (o *overlay) fill(ctx context.Context, pending Pending) error {
+// means that there are more. It waits for a slot first, within its budget.
+func (o *overlay) fill(ctx context.Context, pending Pending, slots chan struct{}) error {
 	budget := pendingBudget
 	if deadline, ok := ctx.Deadline(); ok {
 		budget = min(budget, time.Until(deadline)/2) // the other half is the store's
 	}
 	bounded, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	case <-bounded.Done():
+		return fmt.Errorf("%d recalls look through it already: %w", cap(slots), context.Cause(bounded))
+	}
 	return pending.Visit(bounded, o.q.Space, func(r *wal.Record) bool {
 		o.add(r)
 		return true
 	})
 }
 
+// add looks at one record, and copies what it keeps: the record's slices may hold on to a whole read buffer.
 func (o *overlay) add(r *wal.Record) {
 	id := string(r.ID)
 	if _, superseded := o.versions[id]; superseded {
@@ -115,7 +127,7 @@ func (o *overlay) add(r *wal.Record) {
 		heap.Pop(&o.best)
 	}
 	heap.Push(&o.best, store.Hit{
-		ID: id, Score: score, HasScore: true, Version: r.Index, CommittedAt: at, Form: r.Form, Body: r.Payload,
+		ID: id, Score: score, HasScore: true, Version: r.Index, CommittedAt: at, Form: r.Form, Body: bytes.Clone(r.Payload),
 	})
 }
 

@@ -120,14 +120,19 @@ func (p *pipe) wait(halt, orHalt <-chan struct{}, enough func(level) bool) bool 
 }
 
 // receive gets the next message into f, once the client's answers and writes in flight leave room for it. It returns false
-// when there is none any more, and has begun the end of the stream then.
+// when there is none any more, and the end of the stream has begun then. What comes after that is not looked at: it could
+// only be refused, as a gap behind what was not taken.
 func (p *pipe) receive(f *Frame) bool {
 	bytes, payload := p.s.cfg.AnswerBytes, p.s.cfg.WindowBytes
 	if !p.wait(p.halt, nil, func(l level) bool { return l.bytes < bytes && l.payload < payload }) {
 		return false
 	}
+	if p.ends() {
+		return false
+	}
 	err := p.stream.RecvMsg(f)
 	switch {
+	case p.ends():
 	case err == nil:
 		return true
 	case errors.Is(err, io.EOF):
@@ -141,6 +146,16 @@ func (p *pipe) receive(f *Frame) bool {
 		p.end(err, false)
 	}
 	return false
+}
+
+// ends says whether the end of the stream has begun. It has before anything is kept from being appended.
+func (p *pipe) ends() bool {
+	select {
+	case <-p.ending:
+		return true
+	default:
+		return false
+	}
 }
 
 // append puts r into the journal and queues the ack that its fsync will release. Writing is held.

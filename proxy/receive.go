@@ -107,7 +107,8 @@ func (e *laneFullError) Error() string {
 
 func (e *laneFullError) Is(target error) bool { return target == wal.ErrFull }
 
-// errEnded says that the stream ends, and that its client gets no answer to this message.
+// errEnded says that the stream ends, and that its client gets no answer to this message. The stream's end has begun by
+// then, so that receive gives no other.
 var errEnded = fmt.Errorf("the stream ends: %w", session.ErrFenced)
 
 // accept appends the prepared record. The error is the journal's, or the session's.
@@ -139,8 +140,9 @@ func (o *observation) holdUp() bool {
 	}
 }
 
-// judge refuses a bad observation, and makes the record of a good one. The episode's bytes stay where the codec has put them; a made
-// id is written behind them, over what follows in the message and was read before.
+// judge refuses a bad observation, and makes the record of a good one. The episode's bytes stay where the codec has put them,
+// unless they are a small part of their message; a made id is written behind them, over what follows in the message and was
+// read before.
 func (o *observation) judge() error {
 	in := &o.in
 	if n := len(in.obs.Body); n > o.s.cfg.MaxEpisodeBytes {
@@ -167,11 +169,28 @@ func (o *observation) judge() error {
 		payload = envelope.AppendEpisodeID(payload[:0], payload, made)
 		id = payload[len(payload)-len(made):]
 	}
+	payload, id = compact(in.frame, payload, id)
 	in.record = wal.Record{
 		Kind: wal.KindWrite, Form: wal.FormEpisode, Lane: o.lane, Session: o.id, Sequence: in.obs.Sequence, Space: space,
 		ID: id[:len(id):len(id)], Payload: payload[:len(payload):len(payload)],
 	}
 	return nil
+}
+
+// keptSlack is how much of a message may stay in memory on behalf of a record without being part of it: what lies around an
+// episode in an ordinary message is far less.
+const keptSlack = 1 << 10
+
+// compact moves a payload and its id out of their message where most of that is neither. The journal keeps a record's slices,
+// and with them the whole message; what it counts is the payload.
+func compact(message Frame, payload, id []byte) (keptPayload, keptID []byte) {
+	n := len(payload)
+	if cap(message) <= n+len(id)+keptSlack {
+		return payload, id
+	}
+	kept := make([]byte, 0, n+len(id))
+	kept = append(append(kept, payload...), id...)
+	return kept[:n], kept[n:]
 }
 
 // madeIDSize is enough for a session's id, a dash and any sequence.

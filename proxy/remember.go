@@ -93,10 +93,26 @@ func (s *Server) invalid(err error) error {
 	return status.Error(codes.InvalidArgument, err.Error())
 }
 
+// laneFull refuses a write without a session, all of which are of one lane, when that is full. A lane without a limit is
+// asked once: limits do not change while the sidecar runs.
+func (s *Server) laneFull(lane wal.Lane) error {
+	if s.unlimited.Load() {
+		return nil
+	}
+	load := s.deps.Lanes.Load(lane)
+	if load.Limit == 0 {
+		s.unlimited.Store(true)
+	}
+	if load.full() {
+		return &laneFullError{lane, load}
+	}
+	return nil
+}
+
 // write makes one record durable. The error is what the call ends with.
 func (s *Server) write(ctx context.Context, r *wal.Record) error {
-	if load := s.deps.Lanes.Load(r.Lane); load.full() {
-		return s.statusOfWrite(&laneFullError{r.Lane, load}, r.Lane)
+	if err := s.laneFull(r.Lane); err != nil {
+		return s.statusOfWrite(err, r.Lane)
 	}
 	arrived := time.Now()
 	if _, err := s.deps.Journal.Write(ctx, r); err != nil {

@@ -51,8 +51,8 @@ func (r *remembering) take(arrived int64) error {
 	if err != nil {
 		return err
 	}
-	if load := r.s.deps.Lanes.Load(record.Lane); load.full() {
-		return r.s.statusOfWrite(&laneFullError{record.Lane, load}, record.Lane)
+	if err := r.s.laneFull(record.Lane); err != nil {
+		return r.s.statusOfWrite(err, record.Lane)
 	}
 	switch err := r.accept(&record, arrived); {
 	case err == nil:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -205,4 +206,48 @@ func TestStreamingRememberEndsAtTheFirstRefusal(t *testing.T) {
 			wantStatus(t, err, row.code, row.texts...)
 		})
 	}
+}
+
+func TestLaneWithoutALimitIsAskedOnce(t *testing.T) {
+	e := newEdge(t, Config{})
+	var asked atomic.Int32
+	e.ledger.set(func() { e.ledger.failing = func() { asked.Add(1) } })
+	stream, err := e.StreamingRemember(e.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if _, err := e.Remember(e.ctx, rememberOf("", "")); err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.Send(rememberOf("", "")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("40 writes asked for the load %d times, want once", n)
+	}
+}
+
+func TestFullLaneRefusesWriters(t *testing.T) {
+	e := newEdge(t, Config{})
+	e.ledger.set(func() { e.ledger.load = Load{Depth: 3, Limit: 4, Capacity: 4} })
+	if _, err := e.Remember(e.ctx, rememberOf("", "")); err != nil {
+		t.Fatal(err)
+	}
+	e.ledger.set(func() { e.ledger.load.Depth = 4 })
+	stream, err := e.StreamingRemember(e.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(rememberOf("", "")); err != nil {
+		t.Fatal(err)
+	}
+	_, err = stream.Recv()
+	wantStatus(t, err, codes.ResourceExhausted, "lane full: 4 of 4")
+	_, err = e.Remember(e.ctx, rememberOf("", ""))
+	wantStatus(t, err, codes.ResourceExhausted, "lane full: 4 of 4")
 }

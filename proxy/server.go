@@ -34,6 +34,9 @@ type Server struct {
 
 	stopping chan struct{}  // closed when Run has been told to stop
 	streams  sync.WaitGroup // the receivers and senders of all streams
+	scans    chan struct{}  // cap maxScans: the recalls that look through the pending records
+
+	unlimited atomic.Bool // the lane of writes without a session was seen to have no limit of its own
 
 	streamCount atomic.Int64
 	connections atomic.Int64
@@ -61,6 +64,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		gauge:    &gauge{journal: deps.Journal, lanes: deps.Lanes},
 		health:   health.NewServer(),
 		stopping: make(chan struct{}),
+		scans:    make(chan struct{}, maxScans),
 	}
 	if s.log == nil {
 		s.log = hclog.NewNullLogger()
