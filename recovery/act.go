@@ -80,7 +80,15 @@ func (p *plan) keepCopy(number uint64) error {
 	if quarantined(p.dataDir, number) {
 		return nil
 	}
-	return p.tolerate(copyAside(p.dataDir, wal.SegmentPath(p.journalDir, number), number))
+	err := copyAside(p.dataDir, wal.SegmentPath(p.journalDir, number), number)
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		return nil // a segment that is missing leaves nothing to keep
+	}
+	if errors.Is(err, unix.EIO) { // what cannot be read cannot be copied: that is no reason not to start
+		p.log.Warn("damaged bytes cannot be copied", "error", err)
+		return nil
+	}
+	return p.tolerate(err)
 }
 
 // tolerate lets a start go on where only the copy for the quarantine finds no room.

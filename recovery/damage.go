@@ -31,18 +31,23 @@ func (p *plan) begin(n uint64) error {
 		at = start{index: known, exact: true}
 	} else if i := len(p.scanned) - 1; i >= 0 {
 		next := p.scanned[i].LastIndex() + 1
-		at = start{index: max(at.index, next), exact: p.nothingBetween(p.scanned[i].Number, n)}
+		at = start{index: max(at.index, next), exact: p.nothingBetween(p.scanned[i].Number, n, nil)}
 	}
 	p.first[n] = at
 	p.builder.Begin(n, at.index)
 	return nil
 }
 
-// nothingBetween says that no generation between two can have held a record. A number may be skipped: it was made ready and
-// never used. Behind the newest good head every release is known; before it only neighbours are sure.
-func (p *plan) nothingBetween(a, b uint64) bool {
+// nothingBetween says that no generation between number a and b can have held a record. A number may be skipped: it was made
+// ready and never used. The head of b, where it is good, knows: the last generation before it cannot have been released
+// before b began, for want of one to tell it. Otherwise behind the newest good head every release is known; before it, and
+// without it, only neighbours are sure.
+func (p *plan) nothingBetween(a, b uint64, head *wal.Head) bool {
+	if head != nil {
+		return !slices.ContainsFunc(head.Live, func(s wal.Span) bool { return s.Last > a && s.First < b })
+	}
 	for n := a + 1; n < b; n++ {
-		if a < p.base.head || p.base.gone[n] || p.base.live[n] {
+		if p.base.head == 0 || a < p.base.head || p.base.gone[n] || p.base.live[n] {
 			return false
 		}
 	}
@@ -73,6 +78,7 @@ func (p *plan) findDamage() {
 	}
 	p.countLostBehindHead(&behind)
 	p.countLostEnd(&behind)
+	p.countUntraced(behind)
 	p.nameSessions()
 }
 
@@ -144,17 +150,13 @@ func (p *plan) count(number, first, last uint64, own, limit *uint64, skip func(u
 	}
 }
 
-// missingHere is how many writes of generation i are missing, by what its own head and the next one's say; without limit
+// missingHere is how many writes of generation i can be missing, by what its own head and the next one's say; without limit
 // where they do not say.
 func (p *plan) missingHere(i int) uint64 {
-	if i+1 == len(p.scanned) {
+	if i+1 == len(p.scanned) || p.scanned[i].Head == nil || p.scanned[i+1].Head == nil {
 		return ^uint64(0)
 	}
-	s, next := p.scanned[i], p.scanned[i+1]
-	if s.Head == nil || next.Head == nil || !p.nothingBetween(s.Number, next.Number) {
-		return ^uint64(0)
-	}
-	return less(next.Head.Accepted-s.Head.Accepted, p.builder.Writes(s.Number))
+	return less(p.scanned[i+1].Head.Accepted-p.scanned[i].Head.Accepted, p.builder.Writes(p.scanned[i].Number))
 }
 
 // named lists the damages of generation i. Of those before the first whole record only the neighbours know the indexes.
@@ -171,8 +173,8 @@ func (p *plan) named(i int) []*wal.DamageError {
 	return out
 }
 
-// bounds are the first and the last index that generation i must have held, as far as its neighbours tell. A missing end is
-// added to its damages, or names the one that is there.
+// bounds are the first and the last index that generation i must have held, as far as its neighbours and the ledger tell. A
+// missing end is added to its damages, or names the one that is there.
 func (p *plan) bounds(i int, damages *[]*wal.DamageError) (first, last uint64) {
 	s := p.scanned[i]
 	first, last = s.Base, s.LastIndex()
@@ -185,10 +187,16 @@ func (p *plan) bounds(i int, damages *[]*wal.DamageError) (first, last uint64) {
 			unnamed = d
 		}
 	}
-	if i+1 == len(p.scanned) || !p.endMissing(i, last) {
+	if i+1 == len(p.scanned) {
+		return first, last // see countLostEnd
+	}
+	end := p.builder.KnownLast(s.Number)
+	if p.endMissing(i, last) {
+		end = max(end, p.scanned[i+1].Base-1)
+	}
+	if end <= last {
 		return first, last
 	}
-	end := p.scanned[i+1].Base - 1
 	if unnamed == nil {
 		unnamed = &wal.DamageError{File: s.Path, Offset: s.End, Reason: "the end of the generation is missing"}
 		*damages = append(*damages, unnamed)
@@ -197,23 +205,10 @@ func (p *plan) bounds(i int, damages *[]*wal.DamageError) (first, last uint64) {
 	return first, end
 }
 
-// endMissing says whether generation i had records behind index last. Where generations between it and the next may have
-// been released, only a count that adds up proves it.
+// endMissing says whether generation i had records behind index last, as far as the next one tells.
 func (p *plan) endMissing(i int, last uint64) bool {
 	s, next := p.scanned[i], p.scanned[i+1]
-	if next.Head == nil || next.Base <= last+1 || slices.ContainsFunc(p.lost, func(n uint64) bool {
-		return n > s.Number && n < next.Number
-	}) {
-		return false
-	}
-	if p.nothingBetween(s.Number, next.Number) {
-		return true
-	}
-	if s.Head == nil {
-		return false
-	}
-	n := less(next.Head.Accepted-s.Head.Accepted, p.builder.Writes(s.Number))
-	return n > 0 && n <= p.missing
+	return next.Head != nil && next.Base > last+1 && p.nothingBetween(s.Number, next.Number, next.Head)
 }
 
 func found(s *wal.Scanned, index uint64) bool {

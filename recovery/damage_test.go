@@ -2,10 +2,10 @@ package recovery
 
 import (
 	"errors"
-	"os"
-	"slices"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/engram-sidecar/engram-sidecar/wal"
 	"github.com/engram-sidecar/engram-sidecar/wal/ledger"
@@ -98,35 +98,64 @@ func TestDamagedPayloadInAnOlderGeneration(t *testing.T) {
 // A damaged header does not tell whose it was; the sequences around it do.
 func TestDamagedHeadersAreNamedByTheSequencesAroundThem(t *testing.T) {
 	dir, all := history(t)
-	flip(t, dir, 2, true, all[2][2], all[2][3], all[2][4]) // sequences n, n, n+1 of sessions 1, 2, 1
-	before := len(all[1])/2 + len(all[1])%2
+	hurt := all[2][2:5]
+	missing := map[wal.SessionID][]uint64{}
+	for _, i := range hurt {
+		r := recordAt(t, dir, i)
+		missing[r.Session] = append(missing[r.Session], r.Sequence)
+	}
+	flip(t, dir, 2, true, hurt...)
 	h := hurtTwice(t, dir, balance(total(all), 0, 0, 3), 3)
-	type named struct {
-		session       wal.SessionID
-		sequence      uint64
-		first, last   uint64
-		sequencesText string
+	if len(h.Report.Damages) != 2 || h.Report.Places() != 1 || len(missing) != 2 {
+		t.Fatalf("damages %v of %v", h.Report.Damages, missing)
 	}
-	var got []string
 	for _, d := range h.Report.Damages {
-		if d.First != all[2][2] || d.Last != all[2][4] {
-			t.Errorf("damage of %d to %d, want %d to %d", d.First, d.Last, all[2][2], all[2][4])
+		want := missing[d.Session]
+		text := fmt.Sprintf("sequences %d to %d of this session are missing", want[0], want[len(want)-1])
+		if d.First != hurt[0] || d.Last != hurt[2] || d.Sequence != want[0] || d.Space != "default" || !strings.Contains(d.Reason, text) {
+			t.Errorf("damage %v, want %q", d, text)
 		}
-		got = append(got, d.Session.String()[:2]+" "+d.Reason[strings.Index(d.Reason, "; sequences"):])
 	}
-	_ = before
-	if len(got) != 2 || h.Report.Places() != 1 {
-		t.Fatalf("named %q in %d places", got, h.Report.Places())
-	}
-	slices.Sort(got)
-	first := sequenceOf(t, dir, all[2][1]) + 1 // session 2 wrote that
-	if h.session(1).Last != total(all)/2 {
-		t.Fatalf("session %+v", h.session(1))
-	}
-	t.Log(got, first)
 }
 
-func sequenceOf(t *testing.T, dir string, index uint64) (sequence uint64) {
+// A session whose missing sequences stood in a released generation is not blamed for damage elsewhere.
+func TestReleasedSequencesAreNotNamed(t *testing.T) {
+	for _, records := range []int{1, 3} {
+		h := openDir(t, memoryDir(t))
+		h.begin(1)
+		h.begin(2)
+		h.write(2, 1, 10)
+		last := uint64(len(h.generation(1, 1)))
+		var gone []uint64
+		for i := range uint64(3) {
+			gone = append(gone, h.write(2, i+2, 10))
+		}
+		more := h.generation(1, last+1)
+		h.settle(2, wal.Delivered, gone...)
+		h.settle(1, wal.Delivered, append(more[:len(more)-1], gone[0]-1)...)
+		last += uint64(len(more))
+		var hurt []uint64
+		for i := range uint64(records) {
+			hurt = append(hurt, h.write(1, last+1+i, 10))
+		}
+		h.round() // carries session 2 to a place behind them
+		if n := generationsOn(t, h.dir); n[0] != 1 || n[1] != 3 {
+			t.Fatalf("generations %v", n)
+		}
+		h.write(2, 5, 10)
+		h.generation(1, last+1+uint64(records))
+		h.flush()
+		dir := h.crash()
+		flip(t, dir, 3, true, hurt...)
+		r := openDir(t, dir)
+		if len(r.Report.Damages) != 1 || r.Report.Damages[0].Session != id(1) || r.Report.Damages[0].Sequence != last+1 {
+			t.Fatalf("damages %v", r.Report.Damages)
+		}
+	}
+}
+
+// recordAt finds the record of an index.
+func recordAt(t *testing.T, dir string, index uint64) (out wal.Record) {
 	t.Helper()
 	f, err := wal.ReadFormat(dir)
 	if err != nil {
@@ -135,7 +164,7 @@ func sequenceOf(t *testing.T, dir string, index uint64) (sequence uint64) {
 	for _, n := range generationsOn(t, dir) {
 		_, err := wal.ScanGeneration(JournalDir(dir), f.Journal, n, func(r *wal.Record) error {
 			if r.Index == index {
-				sequence = r.Sequence
+				out = *r
 			}
 			return nil
 		})
@@ -143,7 +172,7 @@ func sequenceOf(t *testing.T, dir string, index uint64) (sequence uint64) {
 			t.Fatal(err)
 		}
 	}
-	return sequence
+	return out
 }
 
 func TestStrictRefusesAndTouchesNothing(t *testing.T) {
@@ -169,163 +198,56 @@ func TestStrictRefusesAndTouchesNothing(t *testing.T) {
 	openWith(t, o)
 }
 
-func TestMissingGeneration(t *testing.T) {
-	for _, knows := range []bool{true, false} {
-		dir, all := history(t)
-		if err := os.RemoveAll(wal.GenerationDir(JournalDir(dir), 2)); err != nil {
-			t.Fatal(err)
-		}
-		if !knows {
-			loseLedger(t, dir)
-		}
-		gone := uint64(len(all[2]))
-		h := hurtTwice(t, dir, balance(total(all), 0, 0, gone), gone)
-		d := h.Report.Damages[0]
-		if len(h.Report.Damages) != h.Report.Places()+1 || d.File != wal.SegmentPath(JournalDir(dir), 2) || d.First != all[1][len(all[1])-1]+1 || d.Last != all[3][0]-2 {
-			t.Fatalf("damages %v", h.Report.Damages)
-		}
-		h.write(1, total(all)/2+1, 10) // the new head forgets the generation, and the count stays
-		h = h.reopen()
-		if len(h.Report.Damages) != 0 {
-			t.Fatalf("damages after a write: %v", h.Report.Damages)
-		}
-		h.balanced(balance(total(all)+1, 0, 0, gone))
+// A damaged record whose header is whole proves what its session has come to, though the ledger is lost; and what was no
+// write is not counted as one.
+func TestDamagedRecordsProveTheirSessions(t *testing.T) {
+	h := openDir(t, memoryDir(t))
+	h.begin(1)
+	h.begin(2)
+	h.write(1, 1, 10)
+	last := h.write(2, 1, 10)
+	at := time.Unix(7, 0)
+	closed := h.journal(wal.Record{
+		Kind: wal.KindSessionClosed, Session: id(1), Space: "default", Lane: wal.LaneNormal, Sequence: 5,
+		Payload: wal.CarriedSession{ClosedAt: at.UnixNano()}.Append(nil),
+	})
+	only := h.write(3, 9, 10) // of a session whose beginning was released
+	h.write(0, 0, 10)
+	dir := h.crash()
+	loseLedger(t, dir)
+	flip(t, dir, 1, false, last, closed.Index, only)
+	r := openDir(t, dir)
+	if r.Report.Lost != 2 || len(r.Report.Damages) != 3 {
+		t.Fatalf("%d lost: %v", r.Report.Lost, r.Report.Damages)
+	}
+	r.balanced(balance(4, 0, 0, 2))
+	if s := r.session(1); s.Last != 5 || !s.Closed || s.ClosedAt.IsZero() {
+		t.Fatalf("session %+v", s)
+	}
+	if s := r.session(2); s.Last != 1 || s.Space != "default" {
+		t.Fatalf("session %+v", s)
+	}
+	if s := r.session(3); s.Last != 9 || s.Space != "default" || s.Lane != wal.LaneNormal {
+		t.Fatalf("session %+v", s)
 	}
 }
 
-// What the ledger knows to have been delivered is not lost with its generation, and a dead letter neither.
-func TestMissingGenerationThatTheLedgerKnows(t *testing.T) {
+// The heads tell how many writes each generation misses: a damaged record that was none leaves the count to one that was.
+func TestDamageIsCountedWhereItIs(t *testing.T) {
 	h := openDir(t, memoryDir(t))
 	h.begin(1)
 	first := h.generation(1, 1)
+	opened := h.journal(wal.Record{Kind: wal.KindSessionOpened, Session: id(2), Space: "default", Lane: wal.LaneNormal})
 	second := h.generation(1, uint64(len(first))+1)
-	h.settle(1, wal.Delivered, first[0], first[2])
-	h.bury(first[1], 1, 2, "no")
+	third := h.generation(1, uint64(len(first)+len(second))+1)
+	h.settle(1, wal.Delivered, third[3])
 	h.flush()
 	dir := h.crash()
-	if err := os.RemoveAll(wal.GenerationDir(JournalDir(dir), 1)); err != nil {
-		t.Fatal(err)
-	}
-	n := uint64(len(first) + len(second))
-	lost := uint64(len(first)) - 4 // the last of these stands in the second generation
+	flip(t, dir, 2, true, opened.Index, second[1])
+	flip(t, dir, 3, false, third[3])
 	r := openDir(t, dir)
-	r.balanced(balance(n, 2, 1, lost))
-	if r.Report.Lost != lost {
-		t.Fatalf("%d lost, want %d", r.Report.Lost, lost)
+	r.balanced(balance(uint64(len(first)+len(second)+len(third)), 1, 0, 1))
+	if r.Report.Places() != 3 || r.Report.Lost != 1 {
+		t.Fatalf("report %+v", r.Report)
 	}
-	if l, err := r.Ledger.Letter(first[1]); err != nil || l.Reason != "no" {
-		t.Fatalf("letter %+v, %v", l, err)
-	}
-	r.round() // tells the journal of the letter
-	r.close()
-	loseLedger(t, dir)
-	r = openDir(t, dir)
-	if l, err := r.Ledger.Letter(first[1]); err != nil || l.Reason != "no" || len(l.Payload) != 300 {
-		t.Fatalf("letter after the ledger was lost: %+v, %v", l, err)
-	}
-	r.balanced(balance(n, 2, 1, lost))
-}
-
-func TestMissingEndOfAnOlderGeneration(t *testing.T) {
-	for _, records := range []uint64{0, 1, 3} { // and for 0 a few bytes of the last one only
-		dir, all := history(t)
-		s := scanned(t, dir, 2)
-		n := len(s.Offsets)
-		overwrite(t, dir, 2, func(b []byte) []byte {
-			if records == 0 {
-				return b[:len(b)-5]
-			}
-			return b[:s.Offsets[n-int(records)]-2]
-		})
-		lost := max(records, 1)
-		h := hurtTwice(t, dir, balance(total(all), 0, 0, lost), lost)
-		d := h.Report.Damages[0]
-		if h.Report.Places() != 1 || d.First != s.LastIndex()-lost+1 || d.Last != s.LastIndex() {
-			t.Fatalf("damages %v, want %d to %d", h.Report.Damages, s.LastIndex()-lost+1, s.LastIndex())
-		}
-		for _, d := range h.Report.Damages {
-			if d.Session.IsZero() || d.Sequence == 0 {
-				t.Fatalf("damage %v names no session", d)
-			}
-		}
-	}
-}
-
-func TestLostEndThatOnlyTheLedgerKnows(t *testing.T) {
-	h := openDir(t, memoryDir(t))
-	h.begin(1)
-	var all []uint64
-	for i := range uint64(6) {
-		all = append(all, h.write(1, i+1, 10))
-	}
-	h.begin(2)
-	h.settle(1, wal.Delivered, all[0], all[4])
-	h.flush()
-	dir := h.crash()
-	s := scanned(t, dir, 1)
-	overwrite(t, dir, 1, func(b []byte) []byte { return b[:s.Offsets[all[3]-s.Base]-1] })
-	r := openDir(t, dir)
-	r.balanced(balance(6, 2, 0, 2)) // the fourth and the last are lost; the fifth was delivered
-	d := r.Report.Damages[0]
-	if len(r.Report.Damages) != 1 || r.Report.Lost != 2 || d.First != all[3] || d.Last != all[5]+1 || d.Session != id(1) || d.Sequence != 4 {
-		t.Fatalf("report %+v: %v", r.Report, d)
-	}
-	if r.session(1).Last != 6 || r.session(2).ID != id(2) {
-		t.Fatalf("sessions %+v", r.Sessions)
-	}
-	r = r.reopen()
-	r.balanced(balance(6, 2, 0, 2))
-	if r.Report.Lost != 0 {
-		t.Fatalf("%d lost again", r.Report.Lost)
-	}
-	if i := r.write(1, 7, 10); i <= all[5]+1 {
-		t.Fatalf("index %d was used before", i)
-	}
-	r.round() // the sessions are told to the journal
-	r.close()
-	loseLedger(t, dir)
-	r = openDir(t, dir)
-	if r.session(1).Last != 7 || r.session(2).ID != id(2) || r.session(2).Space != "default" {
-		t.Fatalf("sessions without the ledger %+v", r.Sessions)
-	}
-	if b := r.Ledger.Balance(); b.Accepted != 7 || b.Damaged < 2 {
-		t.Fatalf("balance without the ledger %+v", b)
-	}
-}
-
-func TestWholeJournalLost(t *testing.T) {
-	h := openDir(t, memoryDir(t))
-	h.begin(1)
-	all := h.generation(1, 1)
-	h.settle(1, wal.Delivered, all...)
-	h.round()
-	more := h.generation(1, uint64(len(all))+1)
-	h.settle(1, wal.Delivered, more[1])
-	h.close()
-	if err := os.RemoveAll(JournalDir(h.dir)); err != nil {
-		t.Fatal(err)
-	}
-	n, delivered := uint64(len(all)+len(more)), uint64(len(all))+1
-	for start := range 2 {
-		r := openDir(t, h.dir)
-		r.balanced(balance(n, delivered, 0, n-delivered))
-		if r.session(1).Last != n || len(r.Report.Damages) != 1 && start == 0 {
-			t.Fatalf("start %d: session %+v, report %+v", start, r.session(1), r.Report)
-		}
-		r.write(1, n+1+uint64(start), 10)
-		n++
-		r.settle(1, wal.Delivered, mustPending(r)...)
-		delivered++
-		r.close()
-	}
-}
-
-func mustPending(h *opened) (out []uint64) {
-	h.Ledger.Pending(func(first, last uint64) bool {
-		for ; first <= last; first++ {
-			out = append(out, first)
-		}
-		return true
-	})
-	return out
 }

@@ -21,6 +21,7 @@ type foundation struct {
 	released wal.Tally       // the writes of those that are gone, ever
 	earlier  uint64          // how many of these came before the head
 	gone     map[uint64]bool // generations whose released record was found
+	newest   uint64          // the newest generation that holds anything
 }
 
 // findFoundation goes from the newest generation down to the first whose head is good.
@@ -32,7 +33,7 @@ func (p *plan) findFoundation() error {
 	released := map[uint64]wal.Tally{}
 	newest := true
 	for i, n := range slices.Backward(p.found) {
-		if newest {
+		if newest && !p.looking {
 			if err := settleOnDisk(wal.SegmentPath(p.journalDir, n)); err != nil {
 				return err
 			}
@@ -53,7 +54,7 @@ func (p *plan) findFoundation() error {
 				continue
 			}
 		}
-		f.live[n] = true
+		f.live[n], f.newest = true, max(f.newest, n)
 		for _, r := range told {
 			if r.at <= s.LastIndex() {
 				released[r.Generation] = r.Tally
@@ -79,19 +80,14 @@ func (f *foundation) stand(s *wal.Scanned) {
 	}
 }
 
-// settle adds the generations that were released behind the head. Without any head the ledger's file tells what was
-// released before it was last written.
+// settle adds the generations that were released behind the head.
 func (f *foundation) settle(released map[uint64]wal.Tally, p *plan) {
-	if f.head == 0 {
-		past := p.builder.Past()
-		f.released, f.from = past.Released, past.Durable
+	if f.standOnLedger(released, p) {
+		return
 	}
 	f.earlier = f.released.Accepted
 	for g, t := range released {
-		switch {
-		case f.head == 0 && p.builder.Lost() == nil && p.builder.Base(g) == 0: // the file has it among the released
-		case f.head != 0 && g < f.head && !f.live[g]: // the head has
-		default:
+		if f.head == 0 || g >= f.head || f.live[g] { // else the head has it
 			f.released = f.released.Plus(t)
 			if g < f.head {
 				f.earlier += t.Accepted
@@ -100,6 +96,48 @@ func (f *foundation) settle(released map[uint64]wal.Tally, p *plan) {
 		f.gone[g] = true
 		delete(f.live, g)
 	}
+}
+
+// standOnLedger rests on the ledger's file where the newest head is damaged, or a released record: a generation behind the
+// newest good head may have been released, or be lost, with all the records that told of others. It returns false where
+// there is no need, or the file is lost, or older than the head.
+func (f *foundation) standOnLedger(released map[uint64]wal.Tally, p *plan) bool {
+	past := p.builder.Past()
+	if p.builder.Lost() != nil || past.Durable < f.from {
+		return false
+	}
+	need := f.head == 0 || f.head != f.newest
+	for g := range f.live {
+		_, gone := released[g]
+		need = need || (!gone && f.vanished(g, p))
+	}
+	if !need {
+		return false
+	}
+	f.head, f.accepted, f.from, f.released = 0, 0, past.Durable, past.Released
+	for _, g := range p.builder.KnownGenerations() {
+		f.live[g] = true
+	}
+	for g, t := range released {
+		if p.builder.Base(g) != 0 { // the file was written before that was released
+			f.released = f.released.Plus(t)
+		}
+		f.gone[g] = true
+		delete(f.live, g)
+	}
+	for g := range f.live {
+		if f.vanished(g, p) {
+			f.gone[g] = true
+			delete(f.live, g)
+		}
+	}
+	return true
+}
+
+// vanished says that a generation is not on the disk and has no account in the ledger's file, which it loses when it is
+// released.
+func (f *foundation) vanished(number uint64, p *plan) bool {
+	return !slices.Contains(p.found, number) && p.builder.Base(number) == 0
 }
 
 // releasedAt is a released record and its place.
@@ -122,6 +160,9 @@ func (p *plan) scanReleased(n uint64) (*wal.Scanned, []releasedAt, error) {
 }
 
 func (p *plan) scan(n uint64, visit func(*wal.Record) error) (*wal.Scanned, error) {
+	if p.view != nil {
+		return p.view.scan(p, n, visit)
+	}
 	return wal.ScanGeneration(p.journalDir, p.format.Journal, n, visit)
 }
 

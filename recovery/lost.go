@@ -25,9 +25,7 @@ func (p *plan) countLostGenerations() {
 		return
 	}
 	if len(before) == 0 {
-		p.report.Damages = append(p.report.Damages, &wal.DamageError{
-			File: p.journalDir, Reason: fmt.Sprintf("%d accepted writes are missing, and nothing tells where they were", p.missing),
-		})
+		p.untraced(p.missing)
 	}
 	p.builder.Lose(p.missing, before...)
 	p.missing = 0
@@ -72,11 +70,28 @@ func (p *plan) countLostEnd(limit *uint64) {
 	p.report.Damages = append(p.report.Damages, d)
 	if len(p.scanned) == 0 {
 		p.builder.Lose(*limit, p.builder.KnownGenerations()...)
+		*limit = 0
 	} else {
 		s := p.scanned[len(p.scanned)-1]
 		d.File, d.Offset = s.Path, s.End
 		own := ^uint64(0)
 		p.count(s.Number, d.First, d.Last, &own, limit, func(uint64) bool { return false })
 	}
-	p.top, *limit = durable, 0
+}
+
+// countUntraced counts what the ledger knows to have been accepted and was not found missing anywhere.
+func (p *plan) countUntraced(writes uint64) {
+	if writes == 0 || p.builder.Lost() != nil {
+		return
+	}
+	if len(p.lost) == 0 {
+		p.untraced(writes)
+	}
+	p.builder.Lose(writes, p.lost...)
+}
+
+func (p *plan) untraced(writes uint64) {
+	p.report.Damages = append(p.report.Damages, &wal.DamageError{
+		File: p.journalDir, Reason: fmt.Sprintf("%d accepted writes are missing, and nothing tells where they were", writes),
+	})
 }

@@ -18,6 +18,8 @@ type plan struct {
 	format     wal.Format
 	rewrite    bool // the FORMAT file has to be written
 	log        hclog.Logger
+	looking    bool  // nothing will rest on what is found
+	view       *view // what to read, where a running sidecar goes on writing; else nil
 
 	found   []uint64 // generations on disk, ascending
 	base    foundation
@@ -40,36 +42,49 @@ type plan struct {
 
 // newPlan reads everything and changes nothing.
 func newPlan(dataDir string, log hclog.Logger) (*plan, error) {
-	p := &plan{
+	p := emptyPlan(dataDir, log)
+	if err := p.make(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func emptyPlan(dataDir string, log hclog.Logger) *plan {
+	return &plan{
 		dataDir: dataDir, journalDir: JournalDir(dataDir), log: log,
 		first: map[uint64]start{}, seen: newSeen(), began: time.Now(),
 	}
-	var err error
-	if p.found, err = listGenerations(p.journalDir); err != nil {
-		return nil, err
+}
+
+func (p *plan) make() (err error) {
+	if err := refuseUnfinished(p.dataDir); err != nil {
+		return err
 	}
-	if p.format, p.report.Fresh, p.rewrite, err = identify(dataDir, p.found); err != nil {
-		return nil, err
+	if p.found, err = p.list(); err != nil {
+		return err
 	}
-	if p.builder, err = ledger.Load(dataDir, p.format.Journal, log); err != nil {
-		return nil, err
+	if p.format, p.report.Fresh, p.rewrite, err = identify(p.dataDir, p.found); err != nil {
+		return err
+	}
+	if p.builder, err = p.loadLedger(); err != nil {
+		return err
 	}
 	if lost := p.builder.Lost(); lost != nil && (!p.report.Fresh || errors.Is(lost, ledger.ErrDamaged)) {
 		p.report.Ledger = lost
 	}
 	if err := p.findFoundation(); err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
+		return fmt.Errorf("read the journal: %w", err)
 	}
 	if err := p.read(); err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
+		return fmt.Errorf("read the journal: %w", err)
 	}
 	p.findDamage()
 	p.builder.Reconcile()
 	if err := p.attribute(); err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
+		return fmt.Errorf("read the journal: %w", err)
 	}
 	p.sum()
-	return p, nil
+	return nil
 }
 
 // read scans the living generations in order and builds the account.

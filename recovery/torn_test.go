@@ -3,6 +3,7 @@ package recovery
 import (
 	"bytes"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -151,21 +152,64 @@ func TestRotInTheLastBatchThatTheLedgerKnows(t *testing.T) {
 
 // A released record in what is cut was never acknowledged: what it would have released is still there.
 func TestReleasedRecordInATornTail(t *testing.T) {
-	h := openDir(t, memoryDir(t))
+	gate, entered := make(chan struct{}), make(chan struct{}, 100)
+	o := small(memoryDir(t))
+	o.Journal.OnCommit = func(*wal.Commit) { entered <- struct{}{}; <-gate }
+	pass := func(n int) {
+		for range n {
+			<-entered
+			gate <- struct{}{}
+		}
+	}
+	open := make(chan struct{})
+	go func() { // all pass until the gate is needed
+		for {
+			select {
+			case gate <- struct{}{}:
+			case <-open:
+				close(open)
+				return
+			}
+		}
+	}()
+	h := openWith(t, o)
 	h.begin(1)
 	h.settle(1, wal.Delivered, h.generation(1, 1)...)
-	before := h.crash()
-	h.round()
-	if generationsOn(t, h.dir)[0] != 2 {
-		t.Fatalf("generations %v: nothing was released", generationsOn(t, h.dir))
+	open <- struct{}{}
+	<-open
+	for len(entered) > 0 {
+		<-entered
 	}
-	// The newest generation as after the round, with the released record and one byte in front of it torn; the first one and
-	// the ledger as before.
-	with := segment(t, h.dir, 2)
-	overwrite(t, before, 2, func([]byte) []byte { return with })
-	s := scanned(t, before, 2)
-	last := s.Offsets[len(s.Offsets)-1]
-	overwrite(t, before, 2, func(b []byte) []byte { b[last+8] ^= 1; return b })
+	before := h.crash()
+	// While the commit of a first write is held up, a second one and the release come into one batch behind it.
+	p := h.Journal.NewProducer()
+	n := h.Ledger.Balance().Accepted
+	var last uint64
+	for i := range uint64(2) {
+		r := observation(1, n+1+i, 10)
+		if err := p.Append(&r); err != nil {
+			t.Fatal(err)
+		}
+		if last = r.Index; i == 0 {
+			<-entered
+		}
+	}
+	released := make(chan error, 1)
+	go func() {
+		released <- h.Journal.Release(t.Context(), 1, wal.Tally{Accepted: n - 1, Delivered: n - 1})
+	}()
+	for h.Journal.Stats().NextIndex != last+2 {
+		runtime.Gosched()
+	}
+	gate <- struct{}{}
+	pass(1)
+	if err := <-released; err != nil {
+		t.Fatal(err)
+	}
+	whole := segment(t, h.dir, 2)
+	close(gate)
+	overwrite(t, before, 2, func([]byte) []byte { return whole })
+	flip(t, before, 2, true, last)
 	r := openDir(t, before)
 	if r.Report.Torn == nil || len(r.Report.Damages) != 0 || generationsOn(t, before)[0] != 1 {
 		t.Fatalf("report %+v, generations %v", r.Report, generationsOn(t, before))
@@ -189,10 +233,10 @@ func TestTornFirstBatch(t *testing.T) {
 	gens := h.Journal.Generations()
 	number := gens[len(gens)-1].Number
 	for name, hurt := range map[string]func([]byte) []byte{
-		"cut in the head":         func(b []byte) []byte { return b[:40] },
-		"cut behind the head":     func(b []byte) []byte { return b[:200] },
-		"head damaged":            func(b []byte) []byte { b[20] ^= 1; return b },
-		"head's payload damaged":  func(b []byte) []byte { b[90] ^= 1; return b },
+		"cut in the head":          func(b []byte) []byte { return b[:40] },
+		"cut behind the head":      func(b []byte) []byte { return b[:200] },
+		"head damaged":             func(b []byte) []byte { b[20] ^= 1; return b },
+		"head's payload damaged":   func(b []byte) []byte { b[90] ^= 1; return b },
 		"nothing of it is a frame": func(b []byte) []byte { clear(b); return b },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +22,7 @@ func AcquireLock(dir string) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the lock file: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockFile(f); err != nil {
 		defer f.Close() //nolint:errcheck // nothing was written
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
@@ -32,6 +33,18 @@ func AcquireLock(dir string) (*Lock, error) {
 		return nil, errors.Join(fmt.Errorf("write the lock file: %w", err), f.Close())
 	}
 	return &Lock{f: f}, nil
+}
+
+// lockFile takes the lock now or never. It asks more than once, because a process that looks who holds the lock (LockHolder)
+// holds it itself for a moment.
+func lockFile(f *os.File) (err error) {
+	for range 20 {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return err
 }
 
 // writeHolder notes who holds the lock, for the message that another process will get. It need not be durable.

@@ -30,8 +30,9 @@ func (j *Journal) NewProducer() *Producer { return &Producer{j: j, wake: make(ch
 // where the batch is full for a fsync that runs. The journal keeps r.Payload and r.ID and gives them to OnCommit: their
 // bytes must not change any more.
 //
-// The error wraps ErrFull (refused, nothing kept; try later), ErrRefused (an earlier record was refused; roll back and
-// Reset), ErrFailed (the disk failed) or ErrClosed.
+// The error wraps ErrRefused (an earlier record was refused, and this one too; roll back and Reset), else ErrFull (this one
+// alone was refused, nothing was kept; try later), ErrFailed (the disk failed) or ErrClosed. ErrRefused wraps the error of
+// the refusal as well, so it is to be asked for first.
 func (p *Producer) Append(r *Record) error { return p.j.append(p, r, nil) }
 
 // Durable returns the index of the producer's last durable record, 0 where there is none, and when it was committed.

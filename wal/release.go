@@ -10,7 +10,8 @@ import (
 
 // Release gives back the space of a finished generation, all of whose writes have met their fate, as t counts them, and
 // whose other news has been carried forward. A released frame is durable before anything is deleted: after a crash in
-// between the next start finishes the deletion. ctx is looked at only before that frame is appended.
+// between the next start finishes the deletion. ctx is looked at only before that frame is appended. The error wraps ErrHeld
+// while somebody copies the journal.
 func (j *Journal) Release(ctx context.Context, number uint64, t Tally) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("release generation %d: %w", number, err)
@@ -18,10 +19,15 @@ func (j *Journal) Release(ctx context.Context, number uint64, t Tally) error {
 	if t.Pending() != 0 {
 		return fmt.Errorf("release generation %d: %d of its writes are still pending", number, t.Pending())
 	}
+	off, err := j.holdOff()
+	if err != nil {
+		return fmt.Errorf("release generation %d: %w", number, err)
+	}
+	defer off.Close() //nolint:errcheck // a directory that was only locked
 	var g *generation
 	rel := Released{Generation: number, Tally: t}
 	r := Record{Kind: KindReleased, Payload: rel.append(nil)}
-	_, err := j.write(context.WithoutCancel(ctx), &r, func() (err error) {
+	_, err = j.write(context.WithoutCancel(ctx), &r, func() (err error) {
 		if g, err = j.sealed(number); err != nil {
 			return err
 		}

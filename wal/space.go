@@ -15,6 +15,7 @@ const measureEvery = 200 * time.Millisecond
 // start, in bytes.
 const (
 	leastGeneration = 16 << 10
+	leastEver       = 4 << 10 // where the quota is smaller than that
 	mostOwnRoom     = 64 << 10
 )
 
@@ -78,6 +79,7 @@ func (j *Journal) measure() error {
 		s.quota = min(defaultQuotaCap, (free+s.used)/2)
 	}
 	s.generation = min(j.cfg.GenerationBytes, max(leastGeneration, s.quota/4))
+	s.generation = min(s.generation, max(leastEver, s.quota/2)) // one that is never finished is never given back
 	return nil
 }
 

@@ -5,6 +5,8 @@
 //	engram-sidecar observe < notes.txt    send lines as observations
 //	engram-sidecar recall "what I seek"   find them again
 //	engram-sidecar status                 how the sidecar is doing
+//	engram-sidecar journal verify         look into a data directory, check, repair, export
+//	engram-sidecar backup DIR             copy it while the sidecar runs; restore DIR copies it back
 //	engram-sidecar version                which program this is
 //
 // # What it promises

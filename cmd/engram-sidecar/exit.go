@@ -51,7 +51,7 @@ func codeOf(err error) int {
 		return c.code
 	case errors.Is(err, wal.ErrLocked):
 		return exitInUse
-	case errors.Is(err, wal.ErrNewerFormat):
+	case errors.Is(err, wal.ErrNewerFormat), errors.Is(err, recovery.ErrUnfinished):
 		return exitConfig
 	case errors.Is(err, wal.ErrFailed), errors.Is(err, wal.ErrDamaged), errors.Is(err, recovery.ErrDamaged):
 		return exitIO

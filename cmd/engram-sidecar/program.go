@@ -51,7 +51,8 @@ can take it. What is acknowledged can be recalled at once, and survives kill -9 
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w%s: see %s --help", err, hint(cmd, err), cmd.CommandPath())
 	})
-	root.AddCommand(p.serveCommand(), p.observeCommand(), p.recallCommand(), p.statusCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.observeCommand(), p.recallCommand(), p.statusCommand(),
+		p.journalCommand(), p.backupCommand(), p.restoreCommand(), p.versionCommand())
 	return root
 }
 

@@ -24,7 +24,7 @@ func (b *Builder) Build(read Reader) (*Ledger, error) {
 		return nil, err
 	}
 	l := &Ledger{
-		log: b.log, x: b.x, disk: d, durable: b.Past().Durable, written: b.Past().Durable,
+		log: b.log, x: b.x, disk: d, newest: b.Past().Newest, durable: b.Past().Durable, written: b.Past().Durable,
 		unwritten: map[uint64]*Letter{}, gone: b.stale(), kick: make(chan struct{}, 1),
 	}
 	if b.lost != nil {
@@ -109,7 +109,7 @@ func (b *Builder) stale() gone {
 		return g
 	}
 	for n := range b.known.gens {
-		if b.x.generation(n) == nil {
+		if b.x.generation(n) == nil && !b.missed[n] {
 			g.gens[n] = true
 		}
 	}

@@ -26,6 +26,7 @@ type Builder struct {
 	lost    error               // why the file could not be used, nil where it could
 	late    map[uint64][]uint64 // dead letters that the file does not hold, by the generation that carries them
 	damaged map[uint64]bool     // writes that cannot be read any more
+	missed  map[uint64]bool     // generations that are not there, and have to be accounted for until a head forgets them
 }
 
 // Load reads the ledger's file, where there is one, and begins to build. A damaged file is no error: Lost tells of it,
@@ -36,7 +37,7 @@ func Load(dataDir string, journal [16]byte, log hclog.Logger) (*Builder, error) 
 	}
 	b := &Builder{
 		path: filepath.Join(dataDir, FileName), journal: journal, log: log,
-		late: map[uint64][]uint64{}, damaged: map[uint64]bool{},
+		late: map[uint64][]uint64{}, damaged: map[uint64]bool{}, missed: map[uint64]bool{},
 	}
 	k, err := readDisk(b.path, journal)
 	switch {
@@ -68,6 +69,14 @@ func (b *Builder) Base(generation uint64) uint64 {
 		return k.base
 	}
 	return 0
+}
+
+// KnownLast is the highest index of a generation whose fate the file knows, else 0.
+func (b *Builder) KnownLast(generation uint64) (last uint64) {
+	if k := b.known.generation(generation); k != nil {
+		k.settled.runs(func(_, end uint64) bool { last = k.base + end; return true })
+	}
+	return last
 }
 
 // Released sets the counters of the generations that are gone, as the newest good head and the released records behind it
@@ -122,6 +131,7 @@ func (b *Builder) Lose(writes uint64, generations ...uint64) {
 	var t wal.Tally
 	for _, n := range generations {
 		t = t.Plus(b.known.tally(n))
+		b.missed[n] = true
 	}
 	if t.Accepted > writes { // then these cannot be the ones
 		t = wal.Tally{}

@@ -127,23 +127,38 @@ func decodeLetter(b []byte) (*Letter, error) {
 }
 
 // encodeTotals is the value of the totals: the tally of released generations and that of all.
-func encodeTotals(released, total wal.Tally) (b []byte) {
+func encodeTotals(released, total wal.Tally) []byte {
+	var n []uint64
 	for _, t := range [...]wal.Tally{released, total} {
-		for _, n := range [...]uint64{t.Accepted, t.Delivered, t.Dead, t.Dropped, t.Damaged} {
-			b = binary.LittleEndian.AppendUint64(b, n)
-		}
+		n = append(n, t.Accepted, t.Delivered, t.Dead, t.Dropped, t.Damaged)
+	}
+	return encodeNumbers(n)
+}
+
+func decodeTotals(b []byte) (released, total wal.Tally, err error) {
+	var n [10]uint64
+	if err := decodeNumbers(b, n[:]); err != nil {
+		return released, total, err
+	}
+	tally := func(n []uint64) wal.Tally {
+		return wal.Tally{Accepted: n[0], Delivered: n[1], Dead: n[2], Dropped: n[3], Damaged: n[4]}
+	}
+	return tally(n[:5]), tally(n[5:]), nil
+}
+
+func encodeNumbers(numbers []uint64) (b []byte) {
+	for _, n := range numbers {
+		b = binary.LittleEndian.AppendUint64(b, n)
 	}
 	return b
 }
 
-func decodeTotals(b []byte) (released, total wal.Tally, err error) {
-	if len(b) != 80 {
-		return released, total, fmt.Errorf("%w: totals are %d bytes long, expected 80", ErrDamaged, len(b))
+func decodeNumbers(b []byte, numbers []uint64) error {
+	if len(b) != 8*len(numbers) {
+		return fmt.Errorf("%w: %d bytes of numbers, expected %d", ErrDamaged, len(b), 8*len(numbers))
 	}
-	for _, t := range [...]*wal.Tally{&released, &total} {
-		for _, n := range [...]*uint64{&t.Accepted, &t.Delivered, &t.Dead, &t.Dropped, &t.Damaged} {
-			*n, b = binary.LittleEndian.Uint64(b), b[8:]
-		}
+	for i := range numbers {
+		numbers[i] = binary.LittleEndian.Uint64(b[8*i:])
 	}
-	return released, total, nil
+	return nil
 }

@@ -137,7 +137,7 @@ func removeTemporary(path string) error {
 }
 
 func initialise(tx *bbolt.Tx, journal [16]byte) error {
-	for _, name := range [][]byte{bucketMeta, bucketGenerations, bucketSessions, bucketLetters} {
+	for _, name := range append(bucketNames[:], bucketMeta) {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
@@ -146,6 +146,8 @@ func initialise(tx *bbolt.Tx, journal [16]byte) error {
 		put(tx, bucketMeta, keyFormat, key64(FormatVersion)),
 		put(tx, bucketMeta, keyJournal, bytes.Clone(journal[:])),
 		put(tx, bucketMeta, keyDurable, key64(0)),
+		put(tx, bucketMeta, keyNewest, key64(0)),
+		put(tx, bucketMeta, keyCounts, encodeNumbers(make([]uint64, kinds))),
 		put(tx, bucketMeta, keyTotals, encodeTotals(wal.Tally{}, wal.Tally{})),
 	)
 }

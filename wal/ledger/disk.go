@@ -16,21 +16,31 @@ import (
 const FormatVersion = 1
 
 var (
-	bucketMeta        = []byte("meta")
-	bucketGenerations = []byte("generations")
-	bucketSessions    = []byte("sessions")
-	bucketLetters     = []byte("letters")
+	bucketMeta  = []byte("meta")
+	bucketNames = [kinds][]byte{[]byte("generations"), []byte("sessions"), []byte("letters")}
 
 	keyFormat  = []byte("format")
 	keyJournal = []byte("journal")
 	keyDurable = []byte("durable")
+	keyNewest  = []byte("newest")
 	keyTotals  = []byte("totals")
+	keyCounts  = []byte("counts")
+)
+
+// What has a bucket of its own: see bucketNames.
+const (
+	bucketGenerations = iota
+	bucketSessions
+	bucketLetters
+	kinds
 )
 
 // disk is the bbolt file. Reading mapped memory can fault where the file was cut under it, and a damaged page can make
 // bbolt panic: every use goes through guard.
 type disk struct {
 	path string
+
+	broken error // the first failure to write it that was not for want of room; guarded by Ledger.writing
 
 	mu sync.Mutex
 	db *bbolt.DB // nil once it is closed, or must not be touched any more
@@ -63,8 +73,17 @@ func put(tx *bbolt.Tx, bucket, key, value []byte) error {
 	return tx.Bucket(bucket).Put(key, sealValue(key, value))
 }
 
+// update writes a transaction. After a failed fsync the file is written no more: Linux has marked the pages clean, and a
+// second fsync would be believed.
 func (d *disk) update(f func(tx *bbolt.Tx) error) error {
-	return d.use(func(db *bbolt.DB) error { return db.Update(f) })
+	if d.broken != nil {
+		return d.broken
+	}
+	err := d.use(func(db *bbolt.DB) error { return db.Update(f) })
+	if err != nil && !isNoRoom(err) {
+		d.broken = err
+	}
+	return err
 }
 
 func (d *disk) view(f func(tx *bbolt.Tx) error) error {

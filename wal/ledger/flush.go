@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 
 	"go.etcd.io/bbolt"
@@ -14,6 +15,7 @@ type change struct {
 	sessions map[wal.SessionID][]byte
 	letters  map[uint64]*Letter
 	gone     gone
+	newest   uint64
 	durable  uint64
 	totals   []byte
 }
@@ -46,9 +48,12 @@ func (l *Ledger) Flush() error {
 func (l *Ledger) collect() *change {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if n := len(l.x.gens); n > 0 {
+		l.newest = max(l.newest, l.x.gens[n-1].number)
+	}
 	c := &change{
 		gens: map[uint64][]byte{}, sessions: map[wal.SessionID][]byte{}, letters: map[uint64]*Letter{},
-		gone: l.gone, durable: l.durable, totals: encodeTotals(l.x.released, l.x.balance().Tally),
+		gone: l.gone, newest: l.newest, durable: l.durable, totals: encodeTotals(l.x.released, l.x.balance().Tally),
 	}
 	l.gone = newGone()
 	for _, g := range l.x.gens {
@@ -97,45 +102,71 @@ func (l *Ledger) putBack(c *change) {
 // write puts the change into a transaction. What is gone comes first: an index or a session's id never comes back, but a
 // generation's number might.
 func (c *change) write(tx *bbolt.Tx) error {
-	if err := c.remove(tx); err != nil {
+	w, err := newWriter(tx)
+	if err != nil {
 		return err
 	}
-	for n, value := range c.gens {
-		if err := put(tx, bucketGenerations, key64(n), value); err != nil {
-			return err
-		}
-	}
-	for id, value := range c.sessions {
-		if err := put(tx, bucketSessions, id[:], value); err != nil {
-			return err
-		}
-	}
-	for i, letter := range c.letters {
-		if err := put(tx, bucketLetters, key64(i), letter.encode()); err != nil {
-			return err
-		}
-	}
-	if err := put(tx, bucketMeta, keyTotals, c.totals); err != nil {
-		return err
-	}
-	return put(tx, bucketMeta, keyDurable, key64(c.durable))
-}
-
-func (c *change) remove(tx *bbolt.Tx) error {
 	for n := range c.gone.gens {
-		if err := tx.Bucket(bucketGenerations).Delete(key64(n)); err != nil {
-			return err
-		}
+		w.remove(bucketGenerations, key64(n))
 	}
 	for id := range c.gone.sessions {
-		if err := tx.Bucket(bucketSessions).Delete(id[:]); err != nil {
-			return err
-		}
+		w.remove(bucketSessions, id[:])
 	}
 	for i := range c.gone.letters {
-		if err := tx.Bucket(bucketLetters).Delete(key64(i)); err != nil {
-			return err
-		}
+		w.remove(bucketLetters, key64(i))
 	}
-	return nil
+	for n, value := range c.gens {
+		w.put(bucketGenerations, key64(n), value)
+	}
+	for id, value := range c.sessions {
+		w.put(bucketSessions, id[:], value)
+	}
+	for i, letter := range c.letters {
+		w.put(bucketLetters, key64(i), letter.encode())
+	}
+	return errors.Join(
+		w.err,
+		put(tx, bucketMeta, keyCounts, encodeNumbers(w.counts[:])),
+		put(tx, bucketMeta, keyTotals, c.totals),
+		put(tx, bucketMeta, keyNewest, key64(c.newest)),
+		put(tx, bucketMeta, keyDurable, key64(c.durable)),
+	)
+}
+
+// writer puts values into the buckets and keeps count of them: a page that rots may lose keys, and no checksum over a value
+// tells of one that is not there.
+type writer struct {
+	buckets [kinds]*bbolt.Bucket
+	counts  [kinds]uint64
+	err     error // the first
+}
+
+func newWriter(tx *bbolt.Tx) (*writer, error) {
+	w := &writer{}
+	for i, name := range bucketNames {
+		w.buckets[i] = tx.Bucket(name)
+	}
+	value, err := openValue(keyCounts, tx.Bucket(bucketMeta).Get(keyCounts))
+	if err == nil {
+		err = decodeNumbers(value, w.counts[:])
+	}
+	return w, err
+}
+
+func (w *writer) put(bucket int, key, value []byte) {
+	if w.err != nil {
+		return
+	}
+	if w.buckets[bucket].Get(key) == nil {
+		w.counts[bucket]++
+	}
+	w.err = w.buckets[bucket].Put(key, sealValue(key, value))
+}
+
+func (w *writer) remove(bucket int, key []byte) {
+	if w.err != nil || w.buckets[bucket].Get(key) == nil {
+		return
+	}
+	w.counts[bucket]--
+	w.err = w.buckets[bucket].Delete(key)
 }

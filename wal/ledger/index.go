@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -57,7 +58,10 @@ type letter struct {
 // apply takes in one record of a generation; records come in the order of the journal. The error wraps wal.ErrDamaged: the
 // payload is not one of its kind.
 func (x *index) apply(number uint64, r *wal.Record) error {
-	g := x.grow(number, r)
+	g, err := x.grow(number, r)
+	if err != nil {
+		return err
+	}
 	switch r.Kind {
 	case wal.KindWrite:
 		x.write(g, r)
@@ -79,13 +83,19 @@ func (x *index) apply(number uint64, r *wal.Record) error {
 	return nil
 }
 
-func (x *index) grow(number uint64, r *wal.Record) *generation {
+// grow finds or begins the account of r's generation. No two generations tell of the same index, whatever a crash or a
+// rotten disk does to them: to go on from there would be to guess which one was acknowledged.
+func (x *index) grow(number uint64, r *wal.Record) (*generation, error) {
 	g := x.generation(number)
 	if g == nil {
 		g = x.begin(number, r.Index)
 	}
+	if r.Index < g.base {
+		return nil, fmt.Errorf("%w: index %d stands in generation %d as well as before it, where the indexes up to %d are: "+
+			"restore a backup, or move that generation's directory away", wal.ErrDamaged, r.Index, number, g.base-1)
+	}
 	g.last = max(g.last, r.Index)
-	return g
+	return g, nil
 }
 
 // begin opens the account of a generation. Its first record may be damaged; the file may know then where it began.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -90,10 +91,15 @@ func (l *Ledger) well() {
 	}
 }
 
-// isNoRoom tells a full disk from a failing one. bbolt tells of some failures in words only.
+// isNoRoom tells a write that a full disk refused, which passes, from a disk that fails. A failed fsync is never the
+// former, whatever it says: bbolt returns that bare, a write as an fs.PathError, and a failed growth in words only.
 func isNoRoom(err error) bool {
+	var write *fs.PathError
 	for _, e := range []unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EFBIG} {
-		if errors.Is(err, e) || strings.Contains(err.Error(), e.Error()) {
+		if errors.As(err, &write) && errors.Is(write.Err, e) {
+			return true
+		}
+		if text := err.Error(); strings.Contains(text, "file resize error") && strings.Contains(text, e.Error()) {
 			return true
 		}
 	}
@@ -117,7 +123,10 @@ func (l *Ledger) release(ctx context.Context, j Journal, finished []wal.Generati
 		if !ok {
 			continue // something is still told by it alone; the next round looks again
 		}
-		if err := j.Release(ctx, number, tally); err != nil {
+		switch err := j.Release(ctx, number, tally); {
+		case errors.Is(err, wal.ErrHeld):
+			return nil // the next round tries again
+		case err != nil:
 			return err
 		}
 		l.forget(number)

@@ -31,7 +31,7 @@ type knownLetter struct {
 // Past is what the file knew of the journal as a whole when it was last written; zero where it is lost.
 type Past struct {
 	Durable  uint64    // the highest index that was durable
-	Newest   uint64    // the highest number of a generation
+	Newest   uint64    // the highest number of a generation, ever
 	Released wal.Tally // the writes of released generations
 	Total    wal.Tally // all writes
 }
@@ -40,13 +40,8 @@ func newKnown() *known {
 	return &known{gens: map[uint64]*knownGeneration{}, letters: map[uint64]knownLetter{}}
 }
 
-func (k *known) add(number uint64, g *knownGeneration) {
-	k.gens[number] = g
-	k.past.Newest = max(k.past.Newest, number)
-}
-
+// sort makes the accounts ready for fate.
 func (k *known) sort() {
-	k.order = k.order[:0]
 	for _, g := range k.gens {
 		k.order = append(k.order, g)
 	}

@@ -43,6 +43,7 @@ type Ledger struct {
 	unwritten map[uint64]*Letter // dead letters that are not in the file yet
 	waiting   int64              // their size
 	gone      gone               // what is to be taken out of the file
+	newest    uint64             // the highest number of a generation, ever
 	durable   uint64             // the highest index that the journal has told of
 	written   uint64             // durable, as the file has it
 	changed   chan struct{}      // closed when something is settled, nil while nobody waits for that

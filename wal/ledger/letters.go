@@ -77,7 +77,7 @@ func (l *Ledger) Letter(index uint64) (*Letter, error) {
 	}
 	err := l.disk.view(func(tx *bbolt.Tx) error {
 		key := key64(index)
-		value, err := openValue(key, bytes.Clone(tx.Bucket(bucketLetters).Get(key)))
+		value, err := openValue(key, bytes.Clone(tx.Bucket(bucketNames[bucketLetters]).Get(key)))
 		if err == nil {
 			d, err = decodeLetter(value)
 		}

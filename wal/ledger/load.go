@@ -22,6 +22,9 @@ func readDisk(path string, journal [16]byte) (*known, error) {
 	if fi.Size() == 0 { // bbolt would take it for a new file
 		return nil, fmt.Errorf("open the ledger %s: %w: it is empty", path, ErrDamaged)
 	}
+	if err := checkMetas(path); err != nil {
+		return nil, err
+	}
 	k := newKnown()
 	err = guard(func() error {
 		o := options()
@@ -61,7 +64,7 @@ func load(tx *bbolt.Tx, journal [16]byte, k *known) error {
 		}
 		g, err := decodeGeneration(value)
 		if err == nil {
-			k.add(n, g)
+			k.gens[n] = g
 		}
 		return err
 	})
@@ -114,6 +117,9 @@ func loadMeta(tx *bbolt.Tx, journal [16]byte, k *known) error {
 	if k.past.Durable, err = number(b, keyDurable); err != nil {
 		return err
 	}
+	if k.past.Newest, err = number(b, keyNewest); err != nil {
+		return err
+	}
 	totals, err := openValue(keyTotals, b.Get(keyTotals))
 	if err != nil {
 		return err
@@ -130,16 +136,27 @@ func number(b *bbolt.Bucket, key []byte) (uint64, error) {
 	return parseKey(value)
 }
 
-func each(tx *bbolt.Tx, bucket []byte, visit func(key, value []byte) error) error {
-	b := tx.Bucket(bucket)
-	if b == nil {
-		return fmt.Errorf("%w: it has no %s bucket", ErrDamaged, bucket)
+// each visits all that a bucket holds, and must hold.
+func each(tx *bbolt.Tx, bucket int, visit func(key, value []byte) error) error {
+	w, err := newWriter(tx)
+	if err != nil {
+		return err
 	}
-	return b.ForEach(func(key, sealed []byte) error {
+	b := w.buckets[bucket]
+	if b == nil {
+		return fmt.Errorf("%w: it has no %s bucket", ErrDamaged, bucketNames[bucket])
+	}
+	n := uint64(0)
+	err = b.ForEach(func(key, sealed []byte) error {
+		n++
 		value, err := openValue(key, sealed)
 		if err != nil {
 			return err
 		}
 		return visit(bytes.Clone(key), bytes.Clone(value)) // bbolt's slices end with the transaction
 	})
+	if err == nil && n != w.counts[bucket] {
+		err = fmt.Errorf("%w: its %s bucket holds %d values, expected %d", ErrDamaged, bucketNames[bucket], n, w.counts[bucket])
+	}
+	return err
 }

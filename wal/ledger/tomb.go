@@ -49,7 +49,7 @@ func (x *index) resettle(g *generation, at uint64, s wal.Settled) {
 	case own == nil:
 		// Its generation was released before: the keeper releases none while a late fate of one of its letters may stand
 		// behind the newest head.
-		if !s.Again && at > x.from {
+		if !s.Again && at > x.from && x.released.Dead > 0 {
 			x.released = x.released.Move(s.Fate)
 		}
 	case !own.settled.has(s.Index - own.base): // the file that knew of its death is lost
