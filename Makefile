@@ -5,9 +5,13 @@ SHELL := bash
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TESTFLAGS ?=
+TESTARGS ?=
+# What runs the tests, and which of them `make test` leaves to targets of their own.
+GOTEST ?= go test
+SKIP ?= ^TestFault[A-Z]
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help build run demo test race crash nightly cover fmt lint generate clean
+.PHONY: help build run demo test test-faults race crash nightly cover fmt lint generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,16 +26,20 @@ demo: ## stream a real text, kill -9 on the way, lose nothing
 	go run ./integration/demo
 
 test: ## run every test that needs no root (TESTFLAGS adds flags)
-	go test $(TESTFLAGS) ./...
+	$(GOTEST) $(TESTFLAGS) -skip '$(SKIP)' ./... $(TESTARGS)
+
+test-faults: ## break disks, files and starts under the binary (root; what lacks its means is skipped by name)
+	$(GOTEST) $(TESTFLAGS) ./integration/faults/... -count=1 -v -timeout 15m
 
 race: TESTFLAGS += -race
 race: test ## the same with the race detector
 
 crash: ## the kill -9 crash test, and what it counted
-	go test ./integration -run TestCrash -count=1 -v
+	$(GOTEST) ./integration -run TestCrash -count=1 -v -timeout 10m
 
-nightly: ## every test at its full length (NIGHTLY=1, 500 kills), with -race
-	NIGHTLY=1 ENGRAM_CRASH_KILLS=500 go test -race -count=1 -timeout 3h ./...
+nightly: ## every test at its full length (NIGHTLY=1, 500 kills), with -race where no fault needs the time
+	NIGHTLY=1 ENGRAM_CRASH_KILLS=500 go test -race -count=1 -timeout 3h -skip '^TestFault[A-Z]' ./...
+	NIGHTLY=1 go test -count=1 -timeout 3h -v ./integration/faults/...
 
 cover: ## coverage of the hand-written code, the built binary's included
 	.ci/coverage run

@@ -27,7 +27,7 @@ func (s *handStream) RecvMsg(m any) error {
 	select {
 	case r := <-s.messages:
 		b, err := proto.Marshal(r)
-		*m.(*Frame) = b //nolint:forcetypeassert // it is what the edge receives into
+		*m.(*Frame) = b //nolint:forcetypeassert,errcheck // it is what the edge receives into
 		return err
 	case <-s.ctx.Done():
 		return s.ctx.Err()
@@ -36,7 +36,7 @@ func (s *handStream) RecvMsg(m any) error {
 
 func (s *handStream) SendMsg(m any) error {
 	var res pb.ObservationResponse
-	err := proto.Unmarshal(*m.(*Frame), &res) //nolint:forcetypeassert // it is what the edge sends
+	err := proto.Unmarshal(*m.(*Frame), &res) //nolint:forcetypeassert,errcheck // it is what the edge sends
 	s.answers <- &res
 	return err
 }

@@ -245,12 +245,12 @@ func hash(t testing.TB, dir string) string {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(sum, strings.TrimPrefix(path, dir), fi.Mode())
+		_, _ = fmt.Fprintln(sum, strings.TrimPrefix(path, dir), fi.Mode())
 		if !e.Type().IsRegular() {
 			return nil
 		}
 		b, err := os.ReadFile(path)
-		fmt.Fprintln(sum, len(b))
+		_, _ = fmt.Fprintln(sum, len(b))
 		sum.Write(b)
 		return err
 	})

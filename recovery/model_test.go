@@ -24,7 +24,6 @@ type model struct {
 	rt       *rapid.T
 	h        *opened
 	sessions map[wal.SessionID]*ledger.Session
-	pending  map[wal.SessionID]int
 	gone     map[wal.SessionID]bool // expired
 	writes   map[uint64]*modelWrite
 	names    byte
@@ -33,7 +32,6 @@ type model struct {
 type modelWrite struct {
 	wal.Record
 	fate, written wal.Fate // 0 while it is pending
-	buried        bool     // has been a dead letter
 }
 
 func (m *model) begin(rt *rapid.T) {

@@ -80,7 +80,7 @@ func tornAt(t *testing.T, dir string, cut int, have []uint64) {
 	}
 	h.balanced(balance(last+1, 0, 0, 0))
 	h.close()
-	os.RemoveAll(dir)
+	_ = os.RemoveAll(dir)
 }
 
 // goodBytes is how many bytes of generation 1 are whole frames.

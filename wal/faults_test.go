@@ -95,7 +95,6 @@ func TestStorageFailureEndsTheJournal(t *testing.T) {
 				wg.Go(func() { failingStream(t, j, s) })
 			}
 			wg.Wait()
-			<-j.Failed()
 			checkFailed(t, j, c.says)
 			if commits.Load() != told || j.Durable() != good.Index || j.Stats().Syncs != syncs {
 				t.Errorf("%d commits after the failure, durable %d", commits.Load()-told, j.Durable())
@@ -111,7 +110,7 @@ func TestStorageFailureEndsTheJournal(t *testing.T) {
 // failingStream appends until it is refused, and wants every record of it refused.
 func failingStream(t *testing.T, j *Journal, s byte) {
 	p := j.NewProducer()
-	for n := range uint64(100) {
+	for n := range uint64(3) {
 		r := write(s, n+1, fill(n, 100))
 		if err := p.Append(&r); err != nil {
 			if !errors.Is(err, ErrFailed) {
@@ -135,6 +134,14 @@ func failingStream(t *testing.T, j *Journal, s byte) {
 // checkFailed wants a journal that has failed to say so wherever it is asked, now and after its close.
 func checkFailed(t *testing.T, j *Journal, says string) {
 	t.Helper()
+	eventually(t, "Failed is closed", func() bool {
+		select {
+		case <-j.Failed():
+			return true
+		default:
+			return false
+		}
+	})
 	for _, err := range []error{j.Err(), j.Stats().Err, j.Close(), j.Close(), j.Err()} {
 		if !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "the process must end") {
 			t.Errorf("%v, want it to say %q", err, says)
@@ -197,25 +204,36 @@ func TestKeeperFailureEndsTheJournal(t *testing.T) {
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := j.NewProducer()
-	last := uint64(0)
-	for n := range uint64(500) {
-		r := write(1, n+2, fill(n, 3000))
-		if err := p.Append(&r); err != nil {
-			if !errors.Is(err, ErrFailed) {
-				t.Error(err)
-			}
+	for n := uint64(2); ; n++ { // as long as there is room in what the keeper had ready
+		r := write(1, n, fill(n, 3000))
+		if _, err := j.Write(t.Context(), &r); errors.Is(err, ErrFailed) {
 			break
-		}
-		last = r.Index
-	}
-	if last != 0 { // else the keeper found out before the first
-		if _, err := p.Wait(t.Context(), last); !errors.Is(err, ErrFailed) {
-			t.Errorf("index %d: %v", last, err)
+		} else if err != nil {
+			t.Fatal(err)
 		}
 	}
-	<-j.Failed()
 	checkFailed(t, j, "make generation")
+}
+
+// The keeper fails while the committer waits for it.
+func TestNextGenerationEndsWithTheKeeper(t *testing.T) {
+	at := fresh()
+	j, err := newJournal(Config{Dir: t.TempDir()}.withDefaults(), &at) // whose goroutines do not run
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error)
+	go func() {
+		_, err := j.nextGeneration()
+		got <- err
+	}()
+	j.fail(unix.EIO)
+	if err := <-got; !errors.Is(err, ErrFailed) || !errors.Is(err, unix.EIO) {
+		t.Error(err)
+	}
+	if g := j.waitForRoom(); g != nil {
+		t.Error("a failed journal finds room")
+	}
 }
 
 // No room in the middle of a write: what was written of the batch is taken back to the last synced byte, it is refused with

@@ -150,6 +150,7 @@ func TestReleaseOnADiskWithoutAByte(t *testing.T) {
 	if _, err := j.Write(t.Context(), &r); !errors.Is(err, ErrFull) {
 		t.Fatal(err)
 	}
+	flood(t, j, 2, 200) // into the last byte that any of its pages has left
 	g := j.Generations()[0]
 	eventually(t, "a released frame finds room", func() bool {
 		err := j.Release(t.Context(), g.Number, delivered(g))

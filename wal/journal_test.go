@@ -3,6 +3,7 @@ package wal
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -302,6 +303,39 @@ func TestCloseMakesDurableWhatWasAppended(t *testing.T) {
 			if gens := j.Generations(); len(gens) > 0 && !gens[len(gens)-1].Sealed {
 				t.Fatalf("%+v", gens)
 			}
+		}
+	}
+}
+
+// What was appended before a Close may need another generation: the keeper must not end before the committer.
+func TestCloseAtTheEndOfAGeneration(t *testing.T) {
+	for range 20 {
+		hold, held := make(chan struct{}), make(chan struct{}, 10)
+		j := open(t, Config{GenerationBytes: minGenerationBytes, BatchBytes: 2 * minGenerationBytes, OnCommit: func(*Commit) {
+			held <- struct{}{}
+			<-hold
+		}})
+		p := j.NewProducer()
+		first := write(1, 1, fill(1, minGenerationBytes)) // which ends its generation
+		if err := p.Append(&first); err != nil {
+			t.Fatal(err)
+		}
+		<-held
+		second := write(1, 2, fill(2, minGenerationBytes)) // is the next one's
+		if err := p.Append(&second); err != nil {
+			t.Fatal(err)
+		}
+		closed := make(chan error)
+		go func() { closed <- j.Close() }()
+		for !errors.Is(j.Err(), ErrClosed) {
+			runtime.Gosched()
+		}
+		close(hold)
+		if err := <-closed; err != nil {
+			t.Fatal(err)
+		}
+		if index, _ := p.Durable(); index != second.Index || len(j.Generations()) != 2 {
+			t.Fatalf("durable %d, want %d; %+v", index, second.Index, j.Generations())
 		}
 	}
 }

@@ -331,8 +331,10 @@ func TestGenerationDirNames(t *testing.T) {
 			t.Errorf("%s reads as %d, %v", name, got, ok)
 		}
 	}
-	for _, name := range []string{"", "LOCK", "g00000000000000000000", "g0000000000000000001", "h00000000000000000001",
-		"g0000000000000000000x", "g99999999999999999999", "g00000000000000000001.tmp"} {
+	for _, name := range []string{
+		"", "LOCK", "g00000000000000000000", "g0000000000000000001", "h00000000000000000001",
+		"g0000000000000000000x", "g99999999999999999999", "g00000000000000000001.tmp",
+	} {
 		if n, ok := ParseGenerationDir(name); ok {
 			t.Errorf("%q reads as generation %d", name, n)
 		}

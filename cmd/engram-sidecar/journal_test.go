@@ -30,7 +30,7 @@ func hashOf(t *testing.T, dir string) string {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(sum, path, info.Mode(), info.Size(), info.ModTime())
+		_, _ = fmt.Fprintln(sum, path, info.Mode(), info.Size(), info.ModTime())
 		if info.Mode().IsRegular() {
 			b, err := os.ReadFile(path)
 			sum.Write(b)

@@ -45,7 +45,7 @@ func Copy(ctx context.Context, from, to string) (bytes int64, err error) {
 
 // copyFile copies as much of a file as there is when it is opened.
 func copyFile(ctx context.Context, from, to string) (int64, error) {
-	in, err := os.Open(from) //nolint:gosec // the operator's own directory
+	in, err := os.Open(from)
 	if err != nil {
 		return 0, err
 	}
@@ -54,7 +54,7 @@ func copyFile(ctx context.Context, from, to string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // likewise
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return 0, err
 	}

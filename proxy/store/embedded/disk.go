@@ -38,7 +38,7 @@ func osDisk() *disk {
 		sync: (*os.File).Sync,
 		cut:  (*os.File).Truncate,
 		rename: func(from, to string) error {
-			return written(os.Rename(from, to)) //nolint:gosec // the operator's own directory
+			return written(os.Rename(from, to))
 		},
 		remove:  os.Remove,
 		syncDir: syncDir,
@@ -47,7 +47,7 @@ func osDisk() *disk {
 }
 
 func syncDir(path string) error {
-	d, err := os.Open(path) //nolint:gosec // the operator's own directory
+	d, err := os.Open(path)
 	if err != nil {
 		return err
 	}

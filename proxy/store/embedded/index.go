@@ -42,7 +42,7 @@ const lockTimeout = time.Second
 
 // openIndex opens an index that exists. An error that is errIndex or errFault says that it has to be made anew.
 func openIndex(path string) (*index, error) {
-	info, err := os.Stat(path) //nolint:gosec // the operator's own directory
+	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0):
 		return nil, fmt.Errorf("%w: %s is missing", errIndex, path) // bbolt would make an empty one, and not safely

@@ -1,0 +1,105 @@
+package faults
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/engram-sidecar/engram-sidecar/integration/harness"
+	engramv1 "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
+)
+
+const storedIn = 100 // memories in the embedded store that is damaged
+
+// storeDamages are done to the files of an embedded store. What an index loses is made anew from the segments.
+var storeDamages = []damage{
+	{"a bit flipped in the vectors", true, on("store/vectors-*", flip)},
+	{"a bit flipped in the bodies", true, on("store/bodies-*", flip)},
+	{"a page of the vectors zeroed", true, on("store/vectors-*", zeroPage)},
+	{"a page of the bodies zeroed", true, on("store/bodies-*", zeroPage)},
+	{"the bodies cut short", true, on("store/bodies-*", cutShort)},
+	{"the vectors cut short", true, on("store/vectors-*", cutShort)},
+	{"a bit flipped in the index", false, on("store/index.db", flip)},
+	{"a page of the index zeroed", false, on("store/index.db", zeroPage)},
+	{"the index cut short", false, on("store/index.db", cutShort)},
+	{"the index deleted", false, on("store/index.db", remove)},
+}
+
+// TestFaultDamagedStore damages the files of an embedded store whose sidecar is stopped. The start succeeds, what is
+// recalled is what was observed, bit for bit, and an index costs nothing. (B1, B3, B4)
+func TestFaultDamagedStore(t *testing.T) {
+	random := newRandom(t)
+	from := filepath.Join(t.TempDir(), "data")
+	sidecar := harness.NewSidecar(t, harness.Binary(t))
+	sidecar.Dir = from
+	sidecar.Start()
+	say := newSpeaker(t, sidecar, harness.NewOracle())
+	for range storedIn {
+		say.observe()
+	}
+	sidecar.Drained()
+	if code := sidecar.Stop(); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	for _, d := range storeDamages {
+		t.Run(d.name, func(t *testing.T) {
+			for range sized(2, 40) {
+				d.checkStore(t, random, from)
+			}
+		})
+	}
+}
+
+func (d *damage) checkStore(t *testing.T, random *rand.Rand, from string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	for _, private := range []string{dir, filepath.Join(dir, "store")} {
+		if err := os.Chmod(private, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.do(t, random, dir)
+	sidecar := harness.NewSidecar(t, harness.Binary(t))
+	sidecar.Dir = dir
+	sidecar.Start()
+	rpc := engramv1.NewEngramServiceClient(sidecar.Connect())
+	missing := 0
+	for n := uint64(1); n <= storedIn; n++ {
+		want := harness.EpisodeOf(harness.Observation{Session: "speaker", Sequence: n})
+		answer, err := rpc.Recall(t.Context(), &engramv1.RecallRequest{MaxResults: 1, Cue: &engramv1.Cue{
+			CueType: &engramv1.Cue_Embedding{Embedding: &engramv1.EmbeddingCue{Vector: want.GetEmbedding()}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, m := range answer.GetMemories() {
+			if m.GetContent() != want.GetWhat() {
+				continue // the next best, where the best is damaged
+			}
+			found = true
+			for i, x := range m.GetEmbedding() {
+				if x != want.GetEmbedding()[i] {
+					t.Fatalf("memory %d is recalled with another embedding, at %d: %v, expected %v", n, i, x, want.GetEmbedding()[i])
+				}
+			}
+		}
+		if !found {
+			missing++
+		}
+	}
+	if b, err := sidecar.Balance(); err != nil || !b.Even() || b.Accepted != storedIn {
+		t.Errorf("balance %+v (%v), expected %d accepted", b, err, storedIn)
+	}
+	if missing > 0 {
+		t.Logf("%d of %d memories are not recalled any more", missing, storedIn)
+	}
+	if missing > 0 && !d.harmful {
+		t.Errorf("%d of %d memories are not recalled any more, expected none missing", missing, storedIn)
+	}
+	sidecar.Kill()
+}

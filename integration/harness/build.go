@@ -1,0 +1,48 @@
+package harness
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// binaries are the programs built in this run, one for each set of build tags.
+var binaries struct {
+	sync.Mutex
+	dir  string
+	path map[string]string
+}
+
+// BuildIn names the directory that Binary builds in, which the caller removes.
+func BuildIn(dir string) { binaries.dir = dir }
+
+// Binary returns the path of engram-sidecar as it stands in the tree, built on first use with the given build tags.
+func Binary(t testing.TB, tags ...string) string {
+	t.Helper()
+	binaries.Lock()
+	defer binaries.Unlock()
+	key := strings.Join(tags, ",")
+	if path, ok := binaries.path[key]; ok {
+		return path
+	}
+	path := filepath.Join(binaries.dir, "engram-sidecar", key, "engram-sidecar")
+	args := []string{"build", "-o", path, "-tags", key}
+	if os.Getenv("GOCOVERDIR") != "" {
+		args = append(args, "-cover", "-coverpkg=github.com/engram-sidecar/engram-sidecar/...")
+	}
+	build := exec.Command("go", append(args, "github.com/engram-sidecar/engram-sidecar/cmd/engram-sidecar")...)
+	var out bytes.Buffer
+	build.Stdout, build.Stderr = &out, &out
+	if err := build.Run(); err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out.String())
+	}
+	if binaries.path == nil {
+		binaries.path = make(map[string]string)
+	}
+	binaries.path[key] = path
+	return path
+}
