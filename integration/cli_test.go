@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/engram-sidecar/engram-sidecar/integration/harness"
 )
 
 // The exit codes of the program.
@@ -41,10 +44,10 @@ func runToEnd(t *testing.T, c *exec.Cmd) outcome {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(patience, func() { _ = c.Process.Kill() })
+	late := time.AfterFunc(harness.Patience, func() { _ = c.Process.Kill() })
 	_ = c.Wait() // the exit code is looked at
 	if !late.Stop() {
-		t.Fatalf("%v has not ended within %v\n%s", c.Args, patience, stderr.String())
+		t.Fatalf("%v has not ended within %v\n%s", c.Args, harness.Patience, stderr.String())
 	}
 	return outcome{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
@@ -71,11 +74,11 @@ func (o outcome) complains(t *testing.T, code int, says ...string) {
 // serveArgs are those of a sidecar that would start, if nothing stood against it.
 func serveArgs(t *testing.T, dir string, more ...string) []string {
 	t.Helper()
-	return append([]string{"serve", "--listen", freeAddress(t), "--admin-listen", freeAddress(t), "--data-dir", dir}, more...)
+	return append([]string{"serve", "--listen", harness.FreeAddress(t), "--admin-listen", harness.FreeAddress(t), "--data-dir", dir}, more...)
 }
 
 func TestBadUsage(t *testing.T) {
-	bin := binary(t)
+	bin := harness.Binary(t)
 	file := func(text string) string {
 		path := filepath.Join(t.TempDir(), "sidecar.yaml")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -106,7 +109,7 @@ func TestBadUsage(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
-			c := command(t, bin, serveArgs(t, dir, row.more...)...)
+			c := harness.Command(t, bin, serveArgs(t, dir, row.more...)...)
 			if row.env != "" {
 				c.Env = append(c.Env, row.env)
 			}
@@ -117,14 +120,14 @@ func TestBadUsage(t *testing.T) {
 		})
 	}
 	t.Run("unknown command", func(t *testing.T) {
-		runToEnd(t, command(t, bin, "sevre")).complains(t, exitUsage, "sevre")
+		runToEnd(t, harness.Command(t, bin, "sevre")).complains(t, exitUsage, "sevre")
 	})
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	bin := binary(t)
+	bin := harness.Binary(t)
 	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"observe", "--help"}, {"recall", "--help"}, {"status", "--help"}, {"--version"}} {
-		o := runToEnd(t, command(t, bin, args...))
+		o := runToEnd(t, harness.Command(t, bin, args...))
 		if o.code != exitOK || o.stdout == "" || o.stderr != "" {
 			t.Errorf("%q: code %d, %d bytes on stdout, stderr %q; expected 0, a text and nothing", args, o.code, len(o.stdout), o.stderr)
 		}
@@ -141,7 +144,7 @@ func TestPortInUse(t *testing.T) {
 			defer func() { _ = taken.Close() }()
 			dir := filepath.Join(t.TempDir(), "data")
 			address := taken.Addr().String()
-			o := runToEnd(t, command(t, binary(t), serveArgs(t, dir, flag, address)...))
+			o := runToEnd(t, harness.Command(t, harness.Binary(t), serveArgs(t, dir, flag, address)...))
 			o.complains(t, exitFailure, address, strings.TrimPrefix(flag, "--"))
 			if _, err := os.Lstat(dir); !os.IsNotExist(err) {
 				t.Errorf("%s was made (%v), expected nothing to be touched", dir, err)
@@ -157,7 +160,7 @@ func TestDataDirNotWritable(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := fingerprint(t, path)
-		runToEnd(t, command(t, binary(t), serveArgs(t, path)...)).complains(t, exitConfig, path)
+		runToEnd(t, harness.Command(t, harness.Binary(t), serveArgs(t, path)...)).complains(t, exitConfig, path)
 		unchanged(t, path, before)
 	})
 	t.Run("it belongs to someone else", func(t *testing.T) {
@@ -170,16 +173,23 @@ func TestDataDirNotWritable(t *testing.T) {
 			allow(t, path)
 		}
 		bin := filepath.Join(dir, "engram-sidecar")
-		copyProgram(t, binary(t), bin)
+		copyProgram(t, harness.Binary(t), bin)
 		path := filepath.Join(dir, "data")
 		if err := os.Mkdir(path, 0o755); err != nil { // readable for the other user, not writable
 			t.Fatal(err)
 		}
 		before := fingerprint(t, path)
-		c := command(t, bin, serveArgs(t, path)...)
+		c := harness.Command(t, bin, serveArgs(t, path)...)
 		const nobody = 65534
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		c.Dir = "/"
+		if os.Getenv("GOCOVERDIR") != "" { // a program built to count coverage complains where it cannot leave its counts
+			counts := filepath.Join(dir, "counts")
+			if err := errors.Join(os.Mkdir(counts, 0o700), os.Chown(counts, nobody, nobody)); err != nil {
+				t.Fatal(err)
+			}
+			c.Env = append(c.Environ(), "GOCOVERDIR="+counts)
+		}
 		runToEnd(t, c).complains(t, exitConfig, path)
 		unchanged(t, path, before)
 	})
@@ -215,15 +225,15 @@ func copyProgram(t *testing.T, from, to string) {
 func TestDataDirInUse(t *testing.T) {
 	s := serving(t)
 	observeAndAck(t, s, 20)
-	s.drained()
-	runToEnd(t, command(t, s.bin, serveArgs(t, s.dir)...)).complains(t, exitInUse, s.dir, fmt.Sprint(s.process.Process.Pid))
+	s.Drained()
+	runToEnd(t, harness.Command(t, s.Bin, serveArgs(t, s.Dir)...)).complains(t, exitInUse, s.Dir, fmt.Sprint(s.Pid()))
 	// The one that has it goes on as if nothing had been, and so does its successor.
 	id := observeAndAck(t, s, 200)
 	recalled(t, s, id, "")
-	s.kill()
-	s.start()
+	s.Kill()
+	s.Start()
 	recalled(t, s, id, "")
-	if b := s.drained(); b.Accepted != 220 || b.Delivered != 220 {
+	if b := s.Drained(); b.Accepted != 220 || b.Delivered != 220 {
 		t.Errorf("balance %+v, expected 220 accepted and delivered", b)
 	}
 }
@@ -231,10 +241,10 @@ func TestDataDirInUse(t *testing.T) {
 func TestDataDirOfANewerVersion(t *testing.T) {
 	s := serving(t)
 	observeAndAck(t, s, 20)
-	if code := s.stop(); code != exitOK {
+	if code := s.Stop(); code != exitOK {
 		t.Fatalf("SIGTERM: exit code %d, expected 0", code)
 	}
-	path := filepath.Join(s.dir, "FORMAT")
+	path := filepath.Join(s.Dir, "FORMAT")
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -246,9 +256,9 @@ func TestDataDirOfANewerVersion(t *testing.T) {
 	if err := os.WriteFile(path, newer, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	before := fingerprint(t, s.dir)
-	runToEnd(t, command(t, s.bin, serveArgs(t, s.dir)...)).complains(t, exitConfig, s.dir, "99", "1")
-	unchanged(t, s.dir, before)
+	before := fingerprint(t, s.Dir)
+	runToEnd(t, harness.Command(t, s.Bin, serveArgs(t, s.Dir)...)).complains(t, exitConfig, s.Dir, "99", "1")
+	unchanged(t, s.Dir, before)
 }
 
 // fingerprint is a hash over the names, kinds and contents of everything at or below a path. Of lock files only the name

@@ -10,13 +10,21 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/engram-sidecar/engram-sidecar/integration/harness"
+)
+
+// Build tags of sidecars that break one promise each. The tests that use them show that the suite finds out.
+const (
+	faultAckBeforeSync = "fault_ack_before_sync" // acks what only memory holds
+	faultNoDedupe      = "fault_no_dedupe"       // gives every delivery a memory id of its own
 )
 
 // TestCrash kills the real binary again and again while four sessions write through it to a store that goes away now and
 // then, and lets the oracle judge: nothing acked is lost, nothing is stored twice, changed, out of order or made up, and
 // every session goes on where it stood.
 func TestCrash(t *testing.T) {
-	c := newCrash(t, binary(t), setting(t, "ENGRAM_CRASH_KILLS", 50))
+	c := newCrash(t, harness.Binary(t), setting(t, "ENGRAM_CRASH_KILLS", 50))
 	c.run()
 	verdict := c.judge()
 	for _, violation := range verdict.Violations[:min(len(verdict.Violations), 10)] {
@@ -32,17 +40,17 @@ func TestCrash(t *testing.T) {
 
 // TestCrashCatchesAckBeforeSync runs the same against a sidecar that acks what only its memory holds.
 func TestCrashCatchesAckBeforeSync(t *testing.T) {
-	catches(t, faultAckBeforeSync, AckedIsStored, ResumeInRange)
+	catches(t, faultAckBeforeSync, harness.AckedIsStored, harness.ResumeInRange)
 }
 
 // TestCrashCatchesNoDedupe runs the same against a sidecar that gives each delivery an id of its own.
 func TestCrashCatchesNoDedupe(t *testing.T) {
-	catches(t, faultNoDedupe, StoredOnce)
+	catches(t, faultNoDedupe, harness.StoredOnce)
 }
 
 func catches(t *testing.T, fault string, invariants ...string) {
 	t.Helper()
-	c := newCrash(t, binary(t, fault), setting(t, "ENGRAM_CRASH_KILLS", 50))
+	c := newCrash(t, harness.Binary(t, fault), setting(t, "ENGRAM_CRASH_KILLS", 50))
 	c.untilBroken = true
 	c.run()
 	verdict := c.judge()
@@ -59,10 +67,10 @@ func catches(t *testing.T, fault string, invariants ...string) {
 type crash struct {
 	t           testing.TB
 	random      *rand.Rand
-	oracle      *Oracle
-	store       *fakeEngram
-	sidecar     *sidecar
-	clients     []*sessionClient
+	oracle      *harness.Oracle
+	store       *harness.Engram
+	sidecar     *harness.Sidecar
+	clients     []*harness.Client
 	rounds      int
 	untilBroken bool // end as soon as the oracle has seen a violation
 
@@ -75,13 +83,13 @@ func newCrash(t testing.TB, bin string, kills int) *crash {
 	t.Helper()
 	seed := uint64(setting(t, "ENGRAM_CRASH_SEED", int(time.Now().UnixNano()&0x7fffffff)))
 	t.Logf("seed %d (ENGRAM_CRASH_SEED=%d repeats its choices)", seed, seed)
-	c := &crash{t: t, random: rand.New(rand.NewPCG(seed, 1)), oracle: NewOracle(), rounds: kills}
-	c.store = newFakeEngram(t, c.oracle)
-	c.store.set(faults{swallow: swallowSome})
-	c.sidecar = newSidecar(t, bin, "--store", "engram://"+c.store.address)
+	c := &crash{t: t, random: rand.New(rand.NewPCG(seed, 1)), oracle: harness.NewOracle(), rounds: kills}
+	c.store = harness.NewEngram(t, c.oracle)
+	c.store.Set(harness.Faults{Swallow: swallowSome})
+	c.sidecar = harness.NewSidecar(t, bin, "--store", "engram://"+c.store.Address)
 	for n := range 4 {
-		c.clients = append(c.clients, &sessionClient{
-			name: fmt.Sprintf("client-%d", n), conn: c.sidecar.connect(), oracle: c.oracle, window: 64,
+		c.clients = append(c.clients, &harness.Client{
+			Name: fmt.Sprintf("client-%d", n), Conn: c.sidecar.Connect(), Oracle: c.oracle, Window: 64, Strict: true,
 		})
 	}
 	return c
@@ -95,7 +103,7 @@ func (c *crash) run() {
 	var wait sync.WaitGroup
 	failed := make([]error, len(c.clients))
 	for n, client := range c.clients {
-		wait.Go(func() { failed[n] = client.run(ctx, enough) })
+		wait.Go(func() { failed[n] = client.Run(ctx, enough) })
 	}
 	defer wait.Wait()
 	defer cancel(errTestOver)
@@ -103,13 +111,13 @@ func (c *crash) run() {
 	for c.kills < c.rounds && !(c.untilBroken && c.oracle.Broken()) {
 		c.round()
 	}
-	c.store.set(faults{swallow: swallowSome})
-	if !c.store.running() {
-		c.store.start()
+	c.store.Set(harness.Faults{Swallow: swallowSome})
+	if !c.store.Running() {
+		c.store.Start()
 	}
-	c.ready = append(c.ready, c.sidecar.start())
+	c.ready = append(c.ready, c.sidecar.Start())
 	close(enough)
-	late := time.AfterFunc(patience, func() { cancel(errNotAcked) })
+	late := time.AfterFunc(harness.Patience, func() { cancel(errNotAcked) })
 	defer late.Stop()
 	wait.Wait()
 	if c.untilBroken {
@@ -119,7 +127,7 @@ func (c *crash) run() {
 		if failed[n] != nil {
 			c.t.Error(failed[n])
 		}
-		for _, fault := range client.faults {
+		for _, fault := range client.Faults {
 			c.t.Error(fault)
 		}
 	}
@@ -127,7 +135,7 @@ func (c *crash) run() {
 
 var (
 	errTestOver = fmt.Errorf("the test is over")
-	errNotAcked = fmt.Errorf("not everything was acked within %v after the last kill", patience)
+	errNotAcked = fmt.Errorf("not everything was acked within %v after the last kill", harness.Patience)
 )
 
 // round is one life of the sidecar. One in four ends before it was ready, in the middle of its recovery or before.
@@ -135,13 +143,13 @@ func (c *crash) round() {
 	c.t.Helper()
 	c.flicker()
 	if c.random.IntN(4) == 0 {
-		c.sidecar.exec()
+		c.sidecar.Exec()
 		c.pause(0, 60*time.Millisecond)
 	} else {
-		c.ready = append(c.ready, c.sidecar.start())
+		c.ready = append(c.ready, c.sidecar.Start())
 		c.pause(15*time.Millisecond, 400*time.Millisecond)
 	}
-	c.sidecar.kill()
+	c.sidecar.Kill()
 	c.kills++
 }
 
@@ -151,14 +159,14 @@ func swallowSome(taken int) bool { return taken%977 == 0 }
 // flicker stops the store in one round of five, and starts it again in one of two, as fast as ever or slow.
 func (c *crash) flicker() {
 	c.t.Helper()
-	switch running := c.store.running(); {
+	switch running := c.store.Running(); {
 	case running && c.random.IntN(5) == 0:
-		c.store.stop()
+		c.store.Stop()
 		c.outages++
 	case !running && c.random.IntN(2) == 0:
 		slow := time.Duration(c.random.IntN(3)) * time.Millisecond
-		c.store.set(faults{swallow: swallowSome, delay: slow})
-		c.store.start()
+		c.store.Set(harness.Faults{Swallow: swallowSome, Delay: slow})
+		c.store.Start()
 	}
 }
 
@@ -168,25 +176,25 @@ func (c *crash) pause(least, most time.Duration) {
 }
 
 // judge waits until the sidecar has handed everything on.
-func (c *crash) judge() Verdict {
+func (c *crash) judge() harness.Verdict {
 	c.t.Helper()
-	c.sidecar.drained()
+	c.sidecar.Drained()
 	return c.oracle.Judge()
 }
 
 // checkBalance compares what the sidecar says of itself with what clients and store have seen.
-func (c *crash) checkBalance(verdict Verdict) {
+func (c *crash) checkBalance(verdict harness.Verdict) {
 	c.t.Helper()
-	b, err := c.sidecar.balance()
+	b, err := c.sidecar.Balance()
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if !b.even() || b.Pending != 0 || b.Dead != 0 || b.Dropped != 0 || b.Damaged != 0 {
+	if !b.Even() || b.Pending != 0 || b.Dead != 0 || b.Dropped != 0 || b.Damaged != 0 {
 		c.t.Errorf("balance %+v: expected accepted = delivered and nothing else", b)
 	}
 	var last uint64 // every sequence up to the last one was accepted, once
 	for _, client := range c.clients {
-		last += client.highest
+		last += client.Highest
 	}
 	if b.Accepted != last || uint64(verdict.Stored) != last {
 		c.t.Errorf("the clients have observed %d, the sidecar accepted %d, the store holds %d: expected the same thrice",
@@ -201,15 +209,15 @@ func (c *crash) checkBalance(verdict Verdict) {
 func (c *crash) checkCleanStop() {
 	c.t.Helper()
 	before := c.oracle.Judge().Redelivered
-	kept, err := c.sidecar.balance()
+	kept, err := c.sidecar.Balance()
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if code := c.sidecar.stop(); code != 0 {
+	if code := c.sidecar.Stop(); code != 0 {
 		c.t.Errorf("SIGTERM: exit code %d, want 0", code)
 	}
-	c.sidecar.start()
-	after := c.sidecar.drained()
+	c.sidecar.Start()
+	after := c.sidecar.Drained()
 	if after != kept {
 		c.t.Errorf("balance %+v after a clean stop, want %+v as before", after, kept)
 	}
@@ -218,7 +226,7 @@ func (c *crash) checkCleanStop() {
 	}
 }
 
-func (c *crash) print(v Verdict) {
+func (c *crash) print(v harness.Verdict) {
 	slices.Sort(c.ready)
 	quantile := func(q float64) time.Duration {
 		return c.ready[int(q*float64(len(c.ready)-1))].Round(time.Millisecond)

@@ -1,9 +1,10 @@
 // Package integration tests the real binary from outside: it builds engram-sidecar once, runs it as a process, speaks
-// gRPC and HTTP to it as any application would, and kills it with SIGKILL. It imports the generated protocol and nothing
-// else of this module, so that what it proves holds for a client that knows only the wire.
+// gRPC and HTTP to it as any application would, and kills it with SIGKILL. It imports the generated protocol, the harness
+// that it shares with the folders beside it, and nothing else of this module, so that what it proves holds for a client
+// that knows only the wire.
 //
-// What it promises: a run that passes was checked by the oracle (oracle.go) against everything the clients were told and
-// everything the store received. The tests of the oracle show that each invariant can fail, and the TestCrashCatches…
+// What it promises: a run that passes was checked by the harness's oracle against everything the clients were told and
+// everything the store received. The oracle's own tests show that each invariant can fail, and the TestCrashCatches…
 // tests that a sidecar which breaks its promise is found out.
 //
 // What it assumes: loopback ports between 20000 and 32000 are free enough to find some, and the Go toolchain is there to

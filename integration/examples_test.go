@@ -4,6 +4,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/engram-sidecar/engram-sidecar/integration/harness"
 )
 
 // TestExampleClientResumesAfterAKill runs the example as a user would, and kills the sidecar under it.
@@ -12,9 +14,9 @@ func TestExampleClientResumesAfterAKill(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", bin, "../examples/streaming/go").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	s := newSidecar(t, binary(t))
-	s.start()
-	example := command(t, bin, s.listen)
+	s := harness.NewSidecar(t, harness.Binary(t))
+	s.Start()
+	example := harness.Command(t, bin, s.Listen)
 	done := make(chan struct{})
 	var out []byte
 	var err error
@@ -23,8 +25,8 @@ func TestExampleClientResumesAfterAKill(t *testing.T) {
 		out, err = example.CombinedOutput()
 	}()
 	for range 3 {
-		s.kill()
-		s.start()
+		s.Kill()
+		s.Start()
 	}
 	<-done
 	text := string(out)

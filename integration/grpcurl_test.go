@@ -15,27 +15,27 @@ func TestGrpcurl(t *testing.T) {
 	tool := grpcurl(t)
 	s := serving(t)
 
-	services := runTool(t, tool, "", "-plaintext", s.listen, "list")
+	services := runTool(t, tool, "", "-plaintext", s.Listen, "list")
 	for _, service := range []string{"engram.v1.EngramService", "grpc.health.v1.Health"} {
 		if !strings.Contains(services, service) {
 			t.Errorf("services listed: %q, expected %s among them", services, service)
 		}
 	}
-	if methods := runTool(t, tool, "", "-plaintext", s.listen, "list", "engram.v1.EngramService"); strings.Count(methods, "\n") != 23 {
+	if methods := runTool(t, tool, "", "-plaintext", s.Listen, "list", "engram.v1.EngramService"); strings.Count(methods, "\n") != 23 {
 		t.Errorf("methods listed: %q, expected 23", methods)
 	}
-	if health := runTool(t, tool, "", "-plaintext", s.listen, "grpc.health.v1.Health/Check"); !strings.Contains(health, `"SERVING"`) {
+	if health := runTool(t, tool, "", "-plaintext", s.Listen, "grpc.health.v1.Health/Check"); !strings.Contains(health, `"SERVING"`) {
 		t.Errorf("health %q, expected SERVING", health)
 	}
 
 	e := nth(2).GetObservation()
 	answer := runTool(t, tool, jsonOf(t, map[string]any{"episode": map[string]any{"id": "by-hand", "what": "typed in", "embedding": e.GetEmbedding()}}),
-		"-plaintext", "-d", "@", s.listen, "engram.v1.EngramService/Remember")
+		"-plaintext", "-d", "@", s.Listen, "engram.v1.EngramService/Remember")
 	if !strings.Contains(answer, `"by-hand"`) || !strings.Contains(answer, "CONSOLIDATION_STATE_RECENT") {
 		t.Errorf("Remember: %s, expected its id and RECENT", answer)
 	}
 	answer = runTool(t, tool, jsonOf(t, map[string]any{"cue": map[string]any{"embedding": map[string]any{"vector": e.GetEmbedding()}}}),
-		"-plaintext", "-d", "@", s.listen, "engram.v1.EngramService/Recall")
+		"-plaintext", "-d", "@", s.Listen, "engram.v1.EngramService/Recall")
 	if !strings.Contains(answer, `"by-hand"`) || !strings.Contains(answer, `"typed in"`) {
 		t.Errorf("Recall: %s, expected the memory", answer)
 	}

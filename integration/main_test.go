@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/engram-sidecar/engram-sidecar/integration/harness"
 )
 
 // TestMain removes the binaries that were built for this run, and finds goroutines that nobody waited for.
@@ -15,7 +17,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "integration: no place for the binaries:", err)
 		os.Exit(1)
 	}
-	binaries.dir = dir
+	harness.BuildIn(dir)
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(dir) // a temporary directory: the system clears it too
 		os.Exit(code)

@@ -6,21 +6,22 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/engram-sidecar/engram-sidecar/integration/harness"
 	engramv1 "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
 )
 
 // serving starts a sidecar with its own embedded store.
-func serving(t testing.TB, flags ...string) *sidecar {
+func serving(t testing.TB, flags ...string) *harness.Sidecar {
 	t.Helper()
-	s := newSidecar(t, binary(t), flags...)
-	s.start()
+	s := harness.NewSidecar(t, harness.Binary(t), flags...)
+	s.Start()
 	return s
 }
 
 func TestThousandObservations(t *testing.T) {
 	const count = 1000
 	s := serving(t)
-	k := newTalk(t, s.connect())
+	k := newTalk(t, s.Connect())
 	if ack := k.init(""); ack.GetInitialSequence() != 0 || ack.GetCapabilities().GetQueueCapacity() == 0 {
 		t.Errorf("init_ack %v, expected sequence 0 and a queue capacity", ack)
 	}
@@ -48,7 +49,7 @@ func TestThousandObservations(t *testing.T) {
 	if err := <-sending; err != nil {
 		t.Fatal(err)
 	}
-	if b := s.drained(); b.Accepted != count || b.Delivered != count {
+	if b := s.Drained(); b.Accepted != count || b.Delivered != count {
 		t.Errorf("balance %+v, expected %d accepted and delivered", b, count)
 	}
 }
@@ -60,7 +61,7 @@ func TestRefusedInBand(t *testing.T) {
 		change(request, request.GetObservation())
 		return request
 	}
-	k := newTalk(t, serving(t).connect())
+	k := newTalk(t, serving(t).Connect())
 	k.init("")
 	k.send(nth(1))
 	k.acked(1)
@@ -106,7 +107,7 @@ func TestRefusedInBand(t *testing.T) {
 
 // TestEndsWithStatus: these streams cannot go on.
 func TestEndsWithStatus(t *testing.T) {
-	conn := serving(t).connect()
+	conn := serving(t).Connect()
 	badSpace := initOf("")
 	badSpace.MemorySpaceId = "ab"
 	for _, row := range []struct {
@@ -131,7 +132,7 @@ func TestClosedSession(t *testing.T) {
 	for name, drain := range map[string]bool{"drained": true, "at once": false} {
 		t.Run(name, func(t *testing.T) {
 			s := serving(t)
-			conn := s.connect()
+			conn := s.Connect()
 			k := newTalk(t, conn)
 			session := k.init("").GetSessionId()
 			for n := uint64(1); n <= 20; n++ {
@@ -153,7 +154,7 @@ func TestClosedSession(t *testing.T) {
 			again := newTalk(t, conn)
 			again.send(initOf(session))
 			again.ends(codes.FailedPrecondition)
-			if b := s.drained(); b.Delivered != 20 {
+			if b := s.Drained(); b.Delivered != 20 {
 				t.Errorf("balance %+v, expected 20 delivered", b)
 			}
 		})
@@ -161,7 +162,7 @@ func TestClosedSession(t *testing.T) {
 }
 
 func TestHalfCloseLeavesTheSessionResumable(t *testing.T) {
-	conn := serving(t).connect()
+	conn := serving(t).Connect()
 	k := newTalk(t, conn)
 	session := k.init("").GetSessionId()
 	for n := uint64(1); n <= 50; n++ {
@@ -180,7 +181,7 @@ func TestHalfCloseLeavesTheSessionResumable(t *testing.T) {
 }
 
 func TestNewStreamTakesOver(t *testing.T) {
-	conn := serving(t).connect()
+	conn := serving(t).Connect()
 	old := newTalk(t, conn)
 	session := old.init("").GetSessionId()
 	old.send(nth(1))
@@ -196,7 +197,7 @@ func TestNewStreamTakesOver(t *testing.T) {
 
 func TestResumeAfterKill(t *testing.T) {
 	s := serving(t)
-	conn := s.connect()
+	conn := s.Connect()
 	k := newTalk(t, conn)
 	session := k.init("").GetSessionId()
 	for n := uint64(1); n <= 100; n++ {
@@ -208,8 +209,8 @@ func TestResumeAfterKill(t *testing.T) {
 	for n := uint64(101); n <= 150; n++ {
 		k.send(nth(n))
 	}
-	s.kill()
-	s.start()
+	s.Kill()
+	s.Start()
 
 	k = newTalk(t, conn)
 	at := k.init(session).GetInitialSequence()
@@ -220,7 +221,7 @@ func TestResumeAfterKill(t *testing.T) {
 	k.refused(at+2, "resend from")
 	k.send(nth(at + 1))
 	k.acked(at + 1)
-	if b := s.drained(); b.Accepted != at+1 || b.Delivered != at+1 {
+	if b := s.Drained(); b.Accepted != at+1 || b.Delivered != at+1 {
 		t.Errorf("balance %+v, expected %d accepted and delivered", b, at+1)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/engram-sidecar/engram-sidecar/integration/harness"
 	engramv1 "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
 )
 
@@ -18,26 +19,26 @@ func TestAckedIsRecalledAtOnce(t *testing.T) {
 	t.Run("from the embedded store", func(t *testing.T) {
 		s := serving(t)
 		recalled(t, s, observeAndAck(t, s, 200), "")
-		s.drained()
+		s.Drained()
 		recalled(t, s, nth(200).GetObservation().GetId(), "")
 	})
 	t.Run("while the store is down", func(t *testing.T) {
-		s := serving(t, "--store", "engram://"+freeAddress(t))
+		s := serving(t, "--store", "engram://"+harness.FreeAddress(t))
 		recalled(t, s, observeAndAck(t, s, 20), "store-unavailable")
 	})
 	t.Run("after a kill", func(t *testing.T) {
 		s := serving(t)
 		id := observeAndAck(t, s, 200)
-		s.kill()
-		s.start()
+		s.Kill()
+		s.Start()
 		recalled(t, s, id, "")
 	})
 }
 
 // observeAndAck sends so many observations and returns the memory id of the last one.
-func observeAndAck(t *testing.T, s *sidecar, count uint64) (id string) {
+func observeAndAck(t *testing.T, s *harness.Sidecar, count uint64) (id string) {
 	t.Helper()
-	k := newTalk(t, s.connect())
+	k := newTalk(t, s.Connect())
 	k.init("")
 	for n := uint64(1); n <= count; n++ {
 		k.send(nth(n))
@@ -49,9 +50,9 @@ func observeAndAck(t *testing.T, s *sidecar, count uint64) (id string) {
 }
 
 // recalled expects the last of observeAndAck's memories as the best answer to its own embedding, by both calls.
-func recalled(t *testing.T, s *sidecar, id, partial string) {
+func recalled(t *testing.T, s *harness.Sidecar, id, partial string) {
 	t.Helper()
-	rpc := engramv1.NewEngramServiceClient(s.connect())
+	rpc := engramv1.NewEngramServiceClient(s.Connect())
 	last := nth(20).GetObservation()
 	if partial == "" {
 		last = nth(200).GetObservation()

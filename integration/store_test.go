@@ -8,47 +8,48 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/engram-sidecar/engram-sidecar/integration/harness"
 	engramv1 "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
 )
 
 // forwarding is a sidecar in front of a fake Engram store, one session's worth of observations, and the oracle.
 type forwarding struct {
 	t       *testing.T
-	oracle  *Oracle
-	store   *fakeEngram
-	sidecar *sidecar
+	oracle  *harness.Oracle
+	store   *harness.Engram
+	sidecar *harness.Sidecar
 }
 
 func newForwarding(t *testing.T) *forwarding {
 	t.Helper()
-	f := &forwarding{t: t, oracle: NewOracle()}
-	f.store = newFakeEngram(t, f.oracle)
-	f.sidecar = newSidecar(t, binary(t), "--store", "engram://"+f.store.address)
-	f.sidecar.start()
+	f := &forwarding{t: t, oracle: harness.NewOracle()}
+	f.store = harness.NewEngram(t, f.oracle)
+	f.sidecar = harness.NewSidecar(t, harness.Binary(t), "--store", "engram://"+f.store.Address)
+	f.sidecar.Start()
 	return f
 }
 
 // observe sends so many observations of one session and returns when all are acked.
 func (f *forwarding) observe(count uint64) {
 	f.t.Helper()
-	k := newTalk(f.t, f.sidecar.connect())
+	k := newTalk(f.t, f.sidecar.Connect())
 	f.oracle.Resumed("s", k.init("").GetInitialSequence())
 	for n := uint64(1); n <= count; n++ {
-		of := Observation{"s", n}
-		e := episodeOf(of)
-		f.oracle.Sent(of, digestOf(e))
+		of := harness.Observation{Session: "s", Sequence: n}
+		e := harness.EpisodeOf(of)
+		f.oracle.Sent(of, harness.DigestOf(e))
 		k.send(observe(n, e))
 	}
 	for n := uint64(1); n <= count; n++ {
-		f.oracle.Acked(Observation{"s", n}, k.acked(n).GetMemoryId())
+		f.oracle.Acked(harness.Observation{Session: "s", Sequence: n}, k.acked(n).GetMemoryId())
 	}
 }
 
 // delivered waits until nothing is pending, and compares the end with what it should be.
 func (f *forwarding) delivered(accepted, dead uint64) {
 	f.t.Helper()
-	b := f.sidecar.drained()
-	if want := (balance{Accepted: accepted, Delivered: accepted - dead, Dead: dead}); b != want {
+	b := f.sidecar.Drained()
+	if want := (harness.Balance{Accepted: accepted, Delivered: accepted - dead, Dead: dead}); b != want {
 		f.t.Errorf("balance %+v, expected %+v", b, want)
 	}
 	verdict := f.oracle.Judge()
@@ -88,7 +89,7 @@ func (r *refusals) count() int {
 
 func (r *refusals) wait(t *testing.T, least int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	for {
 		seen := r.count()
@@ -105,19 +106,19 @@ func (r *refusals) wait(t *testing.T, least int) {
 
 func TestStoreOutageCostsNothing(t *testing.T) {
 	f := newForwarding(t)
-	f.store.stop()
+	f.store.Stop()
 	f.observe(500)
-	if b, err := f.sidecar.balance(); err != nil || b.Accepted != 500 || b.Pending != 500 {
+	if b, err := f.sidecar.Balance(); err != nil || b.Accepted != 500 || b.Pending != 500 {
 		t.Errorf("balance %+v (%v), expected 500 accepted and pending", b, err)
 	}
-	f.store.start()
+	f.store.Start()
 	f.delivered(500, 0)
 }
 
 func TestPermanentRefusalIsSetAside(t *testing.T) {
 	f := newForwarding(t)
-	poison := Observation{"s", 40}
-	f.store.set(faults{refuse: func(e *engramv1.Episode) error {
+	poison := harness.Observation{Session: "s", Sequence: 40}
+	f.store.Set(harness.Faults{Refuse: func(e *engramv1.Episode) error {
 		if e.GetWhat() != poison.String() {
 			return nil
 		}
@@ -126,8 +127,8 @@ func TestPermanentRefusalIsSetAside(t *testing.T) {
 	}})
 	f.observe(100)
 	f.delivered(100, 1)
-	f.sidecar.kill()
-	f.sidecar.start()
+	f.sidecar.Kill()
+	f.sidecar.Start()
 	f.delivered(100, 1)
 }
 
@@ -136,10 +137,10 @@ func TestDeniedBuriesNothing(t *testing.T) {
 		t.Run(code.String(), func(t *testing.T) {
 			f := newForwarding(t)
 			denied := newRefusals()
-			f.store.set(faults{refuse: func(*engramv1.Episode) error { return denied.with(code) }})
+			f.store.Set(harness.Faults{Refuse: func(*engramv1.Episode) error { return denied.with(code) }})
 			f.observe(100)
 			denied.wait(t, 4)
-			f.store.set(faults{})
+			f.store.Set(harness.Faults{})
 			f.delivered(100, 0)
 		})
 	}
@@ -148,8 +149,8 @@ func TestDeniedBuriesNothing(t *testing.T) {
 func TestTroubleWithOneHoldsItsSessionInOrder(t *testing.T) {
 	f := newForwarding(t)
 	trouble := newRefusals()
-	f.store.set(faults{refuse: func(e *engramv1.Episode) error {
-		if trouble.count() < 5 && e.GetWhat() == (Observation{"s", 30}).String() {
+	f.store.Set(harness.Faults{Refuse: func(e *engramv1.Episode) error {
+		if trouble.count() < 5 && e.GetWhat() == (harness.Observation{Session: "s", Sequence: 30}).String() {
 			return trouble.with(codes.Internal)
 		}
 		return nil
@@ -160,7 +161,7 @@ func TestTroubleWithOneHoldsItsSessionInOrder(t *testing.T) {
 
 func TestLostAnswersAreRedeliveredWithoutHarm(t *testing.T) {
 	f := newForwarding(t)
-	f.store.set(faults{swallow: func(taken int) bool { return taken%10 == 0 && taken < 200 }})
+	f.store.Set(harness.Faults{Swallow: func(taken int) bool { return taken%10 == 0 && taken < 200 }})
 	f.observe(300)
 	f.delivered(300, 0)
 	if f.oracle.Judge().Redelivered == 0 {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/engram-sidecar/engram-sidecar/integration/harness"
 	engramv1 "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
 )
 
@@ -18,13 +19,13 @@ import (
 // method's name says.
 type talk struct {
 	t      testing.TB
-	stream observeStream
+	stream grpc.BidiStreamingClient[engramv1.ObservationRequest, engramv1.ObservationResponse]
 }
 
 // newTalk opens a stream that ends with the test.
 func newTalk(t testing.TB, conn *grpc.ClientConn) *talk {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	t.Cleanup(cancel)
 	stream, err := engramv1.NewEngramServiceClient(conn).ObserveStream(ctx, grpc.WaitForReady(true))
 	if err != nil {
@@ -60,7 +61,9 @@ func closeOf(last uint64, drain bool) *engramv1.ObservationRequest {
 }
 
 // nth is the n-th observation of these tests.
-func nth(n uint64) *engramv1.ObservationRequest { return observe(n, episodeOf(Observation{"talk", n})) }
+func nth(n uint64) *engramv1.ObservationRequest {
+	return observe(n, harness.EpisodeOf(harness.Observation{Session: "talk", Sequence: n}))
+}
 
 // init opens or resumes a session and returns what the sidecar answered.
 func (k *talk) init(session string) *engramv1.StreamInitAck {

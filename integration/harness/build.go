@@ -20,7 +20,9 @@ var binaries struct {
 // BuildIn names the directory that Binary builds in, which the caller removes.
 func BuildIn(dir string) { binaries.dir = dir }
 
-// Binary returns the path of engram-sidecar as it stands in the tree, built on first use with the given build tags.
+// Binary returns the path of engram-sidecar as it stands in the tree, built on first use with the given build tags,
+// with -cover where GOCOVERDIR is set, and with -race where the tests run under the race detector: a Sidecar then fails its
+// test when its log tells of a data race.
 func Binary(t testing.TB, tags ...string) string {
 	t.Helper()
 	binaries.Lock()
@@ -33,6 +35,9 @@ func Binary(t testing.TB, tags ...string) string {
 	args := []string{"build", "-o", path, "-tags", key}
 	if os.Getenv("GOCOVERDIR") != "" {
 		args = append(args, "-cover", "-coverpkg=github.com/engram-sidecar/engram-sidecar/...")
+	}
+	if raceBuild {
+		args = append(args, "-race")
 	}
 	build := exec.Command("go", append(args, "github.com/engram-sidecar/engram-sidecar/cmd/engram-sidecar")...)
 	var out bytes.Buffer

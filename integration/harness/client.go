@@ -28,6 +28,7 @@ type Client struct {
 	Oracle *Oracle
 	Window uint64 // most observations in flight
 	Epoch  *Epoch // nil: every ack counts
+	Strict bool   // every answer but the next ack is a fault, a refusal for want of room or by a failing disk too
 
 	id      string // the session's id once it is known
 	Highest uint64 // sequence ever sent; read it when Run has returned
@@ -190,11 +191,11 @@ func (a *answers) read(stream observeStream) {
 			a.err = err
 			return
 		}
-		if answer.GetStatus().GetState() == engramv1.StreamStatus_STATE_OVERLOADED {
+		if !a.client.Strict && answer.GetStatus().GetState() == engramv1.StreamStatus_STATE_OVERLOADED {
 			a.err = errOverloaded
 			return
 		}
-		if answer.GetStatus().GetState() == engramv1.StreamStatus_STATE_ERROR {
+		if !a.client.Strict && answer.GetStatus().GetState() == engramv1.StreamStatus_STATE_ERROR {
 			refused = fmt.Errorf("answer %v", answer) // right only if the stream ends of a storage failure now
 			continue
 		}

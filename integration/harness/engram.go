@@ -119,7 +119,7 @@ func (f *Engram) StreamingRemember(stream grpc.BidiStreamingServer[engramv1.Reme
 func (f *Engram) Remember(ctx context.Context, request *engramv1.RememberRequest) (*engramv1.RememberResponse, error) {
 	e := request.GetEpisode()
 	if len(e.GetEmbedding()) != Dimensions {
-		return nil, status.Errorf(codes.InvalidArgument, "embedding of %d Dimensions", len(e.GetEmbedding()))
+		return nil, status.Errorf(codes.InvalidArgument, "embedding of %d dimensions", len(e.GetEmbedding()))
 	}
 	f.mu.Lock()
 	knobs := f.faults

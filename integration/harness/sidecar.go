@@ -32,8 +32,8 @@ type Sidecar struct {
 	t      testing.TB
 	Bin    string
 	Flags  []string // of serve, beside addresses and directory
-	listen string   // gRPC
-	admin  string   // HTTP
+	Listen string   // address of gRPC
+	admin  string   // address of HTTP
 	Dir    string
 	Log    *Transcript
 
@@ -49,7 +49,7 @@ type Sidecar struct {
 func NewSidecar(t testing.TB, bin string, flags ...string) *Sidecar {
 	t.Helper()
 	s := &Sidecar{
-		t: t, Bin: bin, Flags: flags, listen: FreeAddress(t), admin: FreeAddress(t),
+		t: t, Bin: bin, Flags: flags, Listen: FreeAddress(t), admin: FreeAddress(t),
 		Dir: filepath.Join(t.TempDir(), "data"), Log: &Transcript{},
 	}
 	t.Cleanup(func() {
@@ -68,7 +68,7 @@ func NewSidecar(t testing.TB, bin string, flags ...string) *Sidecar {
 // Exec starts the process and returns at once.
 func (s *Sidecar) Exec() {
 	s.t.Helper()
-	args := append([]string{"serve", "--listen", s.listen, "--admin-listen", s.admin, "--data-dir", s.Dir}, s.Flags...)
+	args := append([]string{"serve", "--listen", s.Listen, "--admin-listen", s.admin, "--data-dir", s.Dir}, s.Flags...)
 	words := append(slices.Clone(s.Wrap), append([]string{s.Bin}, args...)...)
 	s.process = Command(s.t, words[0], words[1:]...)
 	s.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Kill takes what wraps the binary along
@@ -216,13 +216,13 @@ func (s *Sidecar) ExitCode() int {
 // Connect returns a connection to the sidecar that outlives its processes.
 func (s *Sidecar) Connect() *grpc.ClientConn {
 	s.t.Helper()
-	conn, err := grpc.NewClient("passthrough:///"+s.listen, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient("passthrough:///"+s.Listen, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.5, MaxDelay: 50 * time.Millisecond},
 			MinConnectTimeout: time.Second,
 		}))
 	if err != nil {
-		s.t.Fatalf("connect to %s: %v", s.listen, err)
+		s.t.Fatalf("connect to %s: %v", s.Listen, err)
 	}
 	s.t.Cleanup(func() { _ = conn.Close() })
 	return conn

@@ -1,6 +1,6 @@
-//go:build !race
+//go:build race
 
-package integration
+package harness
 
 // raceBuild is set when the tests run under the race detector; then the binary is built with it too.
-const raceBuild = false
+const raceBuild = true
