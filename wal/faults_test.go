@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 )
 
@@ -236,6 +238,21 @@ func TestNextGenerationEndsWithTheKeeper(t *testing.T) {
 	}
 }
 
+// Nothing is asked of a file that may have failed, not even to be closed in good order: tidwall's Close would sync it.
+func TestNoFurtherCallOnAFailedFile(t *testing.T) {
+	var log bytes.Buffer
+	j := open(t, Config{Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+	put(t, j, 1, 1, 10)
+	replaceDescriptors(t, j, "/dev/null", unix.O_RDWR, false) // an fsync of it would fail, and be logged
+	j.fail(unix.EIO)
+	if err := j.Close(); !errors.Is(err, ErrFailed) {
+		t.Error(err)
+	}
+	if log.Len() != 0 {
+		t.Error(log.String())
+	}
+}
+
 // No room in the middle of a write: what was written of the batch is taken back to the last synced byte, it is refused with
 // all behind it, and the same process goes on elsewhere, without a hole in the indexes.
 func TestNoRoomIsRefusedAndGoesOn(t *testing.T) {
@@ -272,6 +289,13 @@ func TestNoRoomIsRefusedAndGoesOn(t *testing.T) {
 	}
 	if accepted, _ := j.Totals(); accepted != 2 {
 		t.Errorf("accepted %d, want 2", accepted)
+	}
+	used := int64(0)
+	for _, g := range j.Generations() {
+		used += g.Bytes
+	}
+	if st := j.Stats(); st.Bytes != used {
+		t.Errorf("it says to use %d bytes and uses %d", st.Bytes, used)
 	}
 	checkRead(t, j, []uint64{good.Index, a.Index}, []Record{good, a})
 	if err := j.Close(); err != nil {

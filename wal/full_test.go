@@ -144,6 +144,12 @@ func checkKept(t *testing.T, dir string, acked map[uint64]Record) {
 func TestReleaseOnADiskWithoutAByte(t *testing.T) {
 	dir := smallDisk(t, 4<<20, 1000)
 	j := filled(t, Config{Dir: dir, MaxBytes: 1 << 30, ReserveBytes: 64 << 10})
+	gens := j.Generations()
+	next := SegmentPath(dir, gens[len(gens)-1].Number+1)
+	eventually(t, "the next generation has its room", func() bool {
+		var st unix.Stat_t
+		return unix.Stat(next, &st) == nil && st.Blocks*512 >= minGenerationBytes/4
+	})
 	fillUp(t, filepath.Join(dir, "ballast"))
 	eventually(t, "the journal sees that the disk is full", func() bool { return j.Stats().Free == 0 && j.Pressure() == 1 })
 	r := write(1, 81, fill(81, 3000))
@@ -151,7 +157,7 @@ func TestReleaseOnADiskWithoutAByte(t *testing.T) {
 		t.Fatal(err)
 	}
 	flood(t, j, 2, 200) // into the last byte that any of its pages has left
-	g := j.Generations()[0]
+	g := gens[0]
 	eventually(t, "a released frame finds room", func() bool {
 		err := j.Release(t.Context(), g.Number, delivered(g))
 		if err != nil && !errors.Is(err, ErrFull) {
@@ -164,6 +170,26 @@ func TestReleaseOnADiskWithoutAByte(t *testing.T) {
 		_, err := j.Write(t.Context(), &r)
 		return err == nil
 	})
+}
+
+// The next generation was made while the disk was full. It gets its room as soon as there is some, not when it is needed.
+func TestOwnRoomIsAllocatedLater(t *testing.T) {
+	dir := smallDisk(t, 4<<20, 1000)
+	ballast := filepath.Join(dir, "ballast")
+	fillUp(t, ballast)
+	open(t, Config{Dir: dir, GenerationBytes: minGenerationBytes, MaxBytes: 1 << 30, ReserveBytes: 1})
+	allocated := func() bool {
+		var st unix.Stat_t
+		return unix.Stat(SegmentPath(dir, 2), &st) == nil && st.Blocks > 0
+	}
+	eventually(t, "the next generation is there", func() bool { return len(generationsOn(t, dir)) == 2 })
+	if allocated() {
+		t.Error("there was no room to allocate")
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the next generation gets its room", allocated)
 }
 
 // No inode is left for another generation: the journal opens, says that it is full, lets everything be read, and goes on

@@ -25,8 +25,9 @@ type generation struct {
 	bytes   int64    // of the segment, up to the last committed batch; guarded by Journal.gens
 	sealed  bool     // nothing more will be written; guarded by Journal.gens
 
-	log  *tidwall.Log // the committer's; nil once sealed
-	file *os.File     // the committer's, to take back a failed write; nil once sealed
+	log    *tidwall.Log // the committer's; nil once sealed
+	file   *os.File     // the committer's, to take back a failed write; nil once sealed
+	roomed bool         // the keeper's: it need not try again to allocate the journal's own room
 }
 
 // prepareGeneration makes the directory and the empty segment of a generation, and returns when both names are durable,
@@ -51,11 +52,18 @@ func prepareGeneration(journalDir string, journal [16]byte, number uint64, room 
 	if g.file, err = os.OpenFile(g.path, os.O_RDWR, 0); err != nil {
 		return nil, errors.Join(fmt.Errorf("make generation %d: %w", number, err), log.Close())
 	}
-	_ = unix.Fallocate(int(g.file.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, room) // a kindness of the file system, not a need
+	g.allocate(room)
 	if err := errors.Join(syncNames(dir), syncNames(journalDir)); err != nil {
 		return nil, errors.Join(fmt.Errorf("make generation %d: %w", number, err), log.Close(), g.file.Close())
 	}
 	return g, nil
+}
+
+// allocate makes sure of the first room bytes. It is a kindness of the file system, not a need: where there is no room it
+// can be tried again, and where the file system cannot do it at all the journal does without.
+func (g *generation) allocate(room int64) {
+	err := unix.Fallocate(int(g.file.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, room)
+	g.roomed = err == nil || !isNoRoom(err)
 }
 
 // scannedGeneration is a generation of an earlier run, as a scan found it. One without a whole record stands where the

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -124,6 +125,65 @@ func TestReleasedOnceIsCountedOnce(t *testing.T) {
 	}
 	if _, released := j.Totals(); released != want {
 		t.Errorf("released %+v, want %+v", released, want)
+	}
+}
+
+// Releases do not put each other off.
+func TestReleasesSideBySide(t *testing.T) {
+	dir := t.TempDir()
+	j := filled(t, Config{Dir: dir})
+	var wg sync.WaitGroup
+	for _, g := range j.Generations() {
+		if g.Sealed {
+			wg.Go(func() {
+				if err := j.Release(t.Context(), g.Number, delivered(g)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if got := j.Generations(); len(got) != 1 {
+		t.Errorf("%+v are left", got)
+	}
+}
+
+// The next head is made while the released frame is on its way to the disk: it counts the generation as released, and does
+// not name it as live.
+func TestHeadBehindAReleaseUnderWay(t *testing.T) {
+	dir := t.TempDir()
+	var hold atomic.Bool
+	held, goOn := make(chan struct{}), make(chan struct{})
+	j := filled(t, Config{Dir: dir, OnCommit: func(*Commit) {
+		if hold.CompareAndSwap(true, false) {
+			held <- struct{}{}
+			<-goOn
+		}
+	}})
+	g := j.Generations()[1]
+	p := j.NewProducer()
+	small, large := write(2, 1, nil), write(2, 2, fill(2, minGenerationBytes))
+	hold.Store(true)
+	if err := p.Append(&small); err != nil {
+		t.Fatal(err)
+	}
+	<-held
+	released := make(chan error)
+	go func() { released <- j.Release(t.Context(), g.Number, delivered(g)) }()
+	eventually(t, "the released frame is in the next batch", func() bool { _, r := j.Totals(); return r == delivered(g) })
+	if err := p.Append(&large); err != nil { // which ends the generation with that batch
+		t.Fatal(err)
+	}
+	close(goOn)
+	if err := <-released; err != nil {
+		t.Fatal(err)
+	}
+	put(t, j, 2, 3, 10)
+	gens := j.Generations()
+	last := gens[len(gens)-1]
+	s, _ := scanDir(t, dir, last.Number)
+	if want := []Span{{First: 1, Last: 1}, {First: 3, Last: last.Number - 1}}; !slices.Equal(s.Head.Live, want) || s.Head.Released != delivered(g) {
+		t.Errorf("%+v, want live %v", s.Head, want)
 	}
 }
 

@@ -52,10 +52,7 @@ func (sc *scanner) step() error {
 	if err == nil {
 		return sc.take(sc.pos, at, h)
 	}
-	if errors.Is(err, errNewerVersion) {
-		return fmt.Errorf("%w: %s at offset %d: %w", ErrNewerFormat, sc.out.Path, at, err)
-	}
-	from, reason := sc.pos, err.Error()
+	from, reason := sc.pos, err.Error()  // be it a newer version: then search finds that again
 	sc.pos, h, err = sc.search(from + 1) // a frame has its length in front of it, be it damaged
 	if err != nil {
 		return fmt.Errorf("%w: %s at offset %d: %w", ErrNewerFormat, sc.out.Path, sc.pos, err)

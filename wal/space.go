@@ -108,6 +108,9 @@ func (j *Journal) keep(number uint64) {
 			if err := j.measure(); err != nil {
 				j.log.Warn("measuring the disk", "error", err)
 			}
+			if p.gen != nil && !p.gen.roomed {
+				p.gen.allocate(j.ownRoom())
+			}
 		case <-j.ended:
 			j.endGeneration(p.gen)
 			return

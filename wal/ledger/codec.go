@@ -135,15 +135,11 @@ func encodeTotals(released, total wal.Tally) []byte {
 	return encodeNumbers(n)
 }
 
-func decodeTotals(b []byte) (released, total wal.Tally, err error) {
-	var n [10]uint64
-	if err := decodeNumbers(b, n[:]); err != nil {
-		return released, total, err
-	}
+func decodeTotals(n [10]uint64) (released, total wal.Tally) {
 	tally := func(n []uint64) wal.Tally {
 		return wal.Tally{Accepted: n[0], Delivered: n[1], Dead: n[2], Dropped: n[3], Damaged: n[4]}
 	}
-	return tally(n[:5]), tally(n[5:]), nil
+	return tally(n[:5]), tally(n[5:])
 }
 
 func encodeNumbers(numbers []uint64) (b []byte) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
@@ -55,6 +57,17 @@ func (d *disk) open() error {
 		return fmt.Errorf("open the ledger: %w", err)
 	}
 	return nil
+}
+
+func openError(path string, err error) error {
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return fmt.Errorf("%s: another process holds it: %w", path, err)
+	case errors.Is(err, os.ErrPermission), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		return err
+	default:
+		return fmt.Errorf("%s: %w: %w", path, ErrDamaged, err)
+	}
 }
 
 // mostlyFree says whether the file is large and more than half of it holds nothing.

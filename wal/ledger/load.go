@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
-	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
@@ -15,73 +16,68 @@ import (
 // readDisk reads the whole file and changes nothing. The error wraps os.ErrNotExist, ErrDamaged or wal.ErrNewerFormat, or is
 // the file system's.
 func readDisk(path string, journal [16]byte) (*known, error) {
-	fi, err := os.Stat(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
-	if fi.Size() == 0 { // bbolt would take it for a new file
-		return nil, fmt.Errorf("open the ledger %s: %w: it is empty", path, ErrDamaged)
+	defer f.Close() //nolint:errcheck // read only
+	if err := share(f); err != nil {
+		return nil, fmt.Errorf("open the ledger %s: %w", path, err)
 	}
-	if err := checkMetas(path); err != nil {
-		return nil, err
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
 	k := newKnown()
-	err = guard(func() error {
-		o := options()
-		o.ReadOnly, o.PreLoadFreelist = true, true // what writing will rest on is looked at too
-		db, err := bbolt.Open(path, 0o600, o)
-		if err != nil {
-			return openError(path, err)
-		}
-		return errors.Join(db.View(func(tx *bbolt.Tx) error { return load(tx, journal, k) }), db.Close())
-	})
+	p, err := openPages(f, fi.Size())
+	if err == nil {
+		err = load(p, journal, k)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the ledger %s: %w", path, err)
 	}
 	k.sort()
 	return k, nil
 }
 
-func openError(path string, err error) error {
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return fmt.Errorf("open the ledger %s: another process holds it: %w", path, err)
-	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("open the ledger: %w", err)
-	default:
-		return fmt.Errorf("open the ledger %s: %w: %w", path, ErrDamaged, err)
+// share waits a moment for bbolt's own lock: whoever holds it writes.
+func share(f *os.File) error {
+	for end := time.Now().Add(lockTimeout); ; time.Sleep(lockTimeout / 50) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("another process holds it: %w", bolterrors.ErrTimeout)
+		}
 	}
 }
 
-func load(tx *bbolt.Tx, journal [16]byte, k *known) error {
-	if err := loadMeta(tx, journal, k); err != nil {
+func load(p *pages, journal [16]byte, k *known) error {
+	counts, err := loadMeta(p, journal, k)
+	if err != nil {
 		return err
 	}
-	err := each(tx, bucketGenerations, func(key, value []byte) error {
+	err = each(p, bucketGenerations, counts, func(key, value []byte) error {
 		n, err := parseKey(key)
 		if err != nil {
 			return err
 		}
-		g, err := decodeGeneration(value)
-		if err == nil {
-			k.gens[n] = g
-		}
+		k.gens[n], err = decodeGeneration(value)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	err = each(tx, bucketSessions, func(key, value []byte) error {
+	err = each(p, bucketSessions, counts, func(key, value []byte) error {
 		s, err := decodeSession(key, value)
-		if err == nil {
-			k.sessions = append(k.sessions, s)
-		}
+		k.sessions = append(k.sessions, s)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return each(tx, bucketLetters, func(key, value []byte) error {
+	return each(p, bucketLetters, counts, func(key, value []byte) error {
 		n, err := parseKey(key)
 		if err != nil {
 			return err
@@ -94,69 +90,69 @@ func load(tx *bbolt.Tx, journal [16]byte, k *known) error {
 	})
 }
 
-func loadMeta(tx *bbolt.Tx, journal [16]byte, k *known) error {
-	b := tx.Bucket(bucketMeta)
-	if b == nil {
-		return fmt.Errorf("%w: it has no meta bucket", ErrDamaged)
+// loadMeta reads what the file says of itself; how to read the rest depends on it.
+func loadMeta(p *pages, journal [16]byte, k *known) (counts []uint64, err error) {
+	m := metas{values: map[string][]byte{}}
+	if err := p.each(bucketMeta, func(key, value []byte) error { m.values[string(key)] = value; return nil }); err != nil {
+		return nil, err
 	}
-	format, err := number(b, keyFormat)
-	if err != nil {
-		return err
-	}
-	if format > FormatVersion {
-		return fmt.Errorf("%w: the ledger says format %d, this build reads up to %d: run the version that wrote it, or a newer one",
+	if format := m.number(keyFormat); m.err == nil && format > FormatVersion {
+		return nil, fmt.Errorf("%w: the ledger says format %d, this build reads up to %d: run the version that wrote it, or a newer one",
 			wal.ErrNewerFormat, format, FormatVersion)
 	}
-	id, err := openValue(keyJournal, b.Get(keyJournal))
-	if err != nil {
-		return err
+	if id := m.value(keyJournal); m.err == nil && !bytes.Equal(id, journal[:]) {
+		return nil, fmt.Errorf("%w: it belongs to another journal (%x, expected %x)", ErrDamaged, id, journal)
 	}
-	if !bytes.Equal(id, journal[:]) {
-		return fmt.Errorf("%w: it belongs to another journal (%x, expected %x)", ErrDamaged, id, journal)
-	}
-	if k.past.Durable, err = number(b, keyDurable); err != nil {
-		return err
-	}
-	if k.past.Newest, err = number(b, keyNewest); err != nil {
-		return err
-	}
-	totals, err := openValue(keyTotals, b.Get(keyTotals))
-	if err != nil {
-		return err
-	}
-	k.past.Released, k.past.Total, err = decodeTotals(totals)
-	return err
+	k.past.Durable, k.past.Newest = m.number(keyDurable), m.number(keyNewest)
+	var totals [10]uint64
+	counts = make([]uint64, kinds)
+	m.numbers(keyTotals, totals[:])
+	m.numbers(keyCounts, counts)
+	k.past.Released, k.past.Total = decodeTotals(totals)
+	return counts, m.err
 }
 
-func number(b *bbolt.Bucket, key []byte) (uint64, error) {
-	value, err := openValue(key, b.Get(key))
-	if err != nil {
-		return 0, err
+// metas are the values of the meta bucket; the first that is damaged is noted.
+type metas struct {
+	values map[string][]byte
+	err    error
+}
+
+func (m *metas) value(key []byte) []byte {
+	value, err := openValue(key, m.values[string(key)])
+	if m.err == nil {
+		m.err = err
 	}
-	return parseKey(value)
+	return value
+}
+
+func (m *metas) numbers(key []byte, numbers []uint64) {
+	if err := decodeNumbers(m.value(key), numbers); m.err == nil {
+		m.err = err
+	}
+}
+
+func (m *metas) number(key []byte) uint64 {
+	n, err := parseKey(m.value(key))
+	if m.err == nil {
+		m.err = err
+	}
+	return n
 }
 
 // each visits all that a bucket holds, and must hold.
-func each(tx *bbolt.Tx, bucket int, visit func(key, value []byte) error) error {
-	w, err := newWriter(tx)
-	if err != nil {
-		return err
-	}
-	b := w.buckets[bucket]
-	if b == nil {
-		return fmt.Errorf("%w: it has no %s bucket", ErrDamaged, bucketNames[bucket])
-	}
+func each(p *pages, bucket int, counts []uint64, visit func(key, value []byte) error) error {
 	n := uint64(0)
-	err = b.ForEach(func(key, sealed []byte) error {
+	err := p.each(bucketNames[bucket], func(key, sealed []byte) error {
 		n++
 		value, err := openValue(key, sealed)
 		if err != nil {
 			return err
 		}
-		return visit(bytes.Clone(key), bytes.Clone(value)) // bbolt's slices end with the transaction
+		return visit(key, value)
 	})
-	if err == nil && n != w.counts[bucket] {
-		err = fmt.Errorf("%w: its %s bucket holds %d values, expected %d", ErrDamaged, bucketNames[bucket], n, w.counts[bucket])
+	if err == nil && n != counts[bucket] {
+		err = fmt.Errorf("%w: its %s bucket holds %d values, expected %d", ErrDamaged, bucketNames[bucket], n, counts[bucket])
 	}
 	return err
 }

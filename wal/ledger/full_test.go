@@ -1,0 +1,127 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/engram-sidecar/engram-sidecar/wal"
+)
+
+// smallDisk mounts a file system in memory that has that many bytes.
+func smallDisk(t *testing.T, size int) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0700", size)); err != nil {
+		if os.Getenv("REQUIRE_FAULTS") == "1" {
+			t.Fatalf("REQUIRE_FAULTS=1: mounting a tmpfs: %v", err)
+		}
+		t.Skipf("a full disk: mounting a tmpfs needs root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// fillUp writes a file until the disk has not one byte left.
+func fillUp(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 64 << 10; size > 0; {
+		if _, err := f.Write(make([]byte, size)); errors.Is(err, unix.ENOSPC) {
+			size /= 2
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// While the ledger's disk is full the marks stay in memory, nothing is released, and the bound on letters holds; when there
+// is room again all of it is written, as if nothing had been.
+func TestFullDisk(t *testing.T) {
+	disk := smallDisk(t, 1<<20)
+	s := newShopIn(t, disk)
+	s.write(opened(1))
+	all := s.fill(1, 0)
+	s.flush()
+	ballast := filepath.Join(disk, "ballast")
+	fillUp(t, ballast)
+	s.deliver(1, all[2:]...)
+	big := observed(1, 1)
+	big.Payload = bytes.Repeat([]byte{1}, 25<<10)
+	s.bury(all[0], big)
+	s.Settle(all[1], id(1), wal.Dropped)
+	n := uint64(len(all))
+	want := wal.Tally{Accepted: n, Delivered: n - 2, Dead: 1, Dropped: 1}
+	for range 3 {
+		if err := s.Flush(); !errors.Is(err, unix.ENOSPC) {
+			t.Fatalf("flush: %v", err)
+		}
+		s.round()
+		s.left(1, 2)
+		s.balanced(want)
+		if l, err := s.Letter(all[0]); err != nil || len(l.Payload) != 25<<10 {
+			t.Fatalf("letter %+v, %v", l, err)
+		}
+	}
+	if !s.full {
+		t.Fatal("nobody was told")
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	s.round()
+	s.left(2)
+	if s.full {
+		t.Fatal("it is still said to be full")
+	}
+	s.flush()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	k, err := readDisk(s.path(), testJournal)
+	if err != nil || k.past.Total != want || !k.hasLetter(all[0]) {
+		t.Fatalf("the file holds %+v, %v", k, err)
+	}
+}
+
+// A directory whose disk is full opens all the same where there is a file, so that it can be drained.
+func TestBuildOnAFullDisk(t *testing.T) {
+	d := newDesk(t)
+	disk := smallDisk(t, 1<<20)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.dir = disk
+	d.load(nil)
+	at := d.commit(observations(1, 2000)...)
+	for _, i := range at[:1000] {
+		d.Settle(i, id(1), wal.Delivered)
+	}
+	d.flush()
+	more := d.commit(observations(2, 3)...)
+	l := letterAt(more[0], observed(2, 1))
+	l.Payload = bytes.Repeat([]byte{1}, 300<<10)
+	d.commit(l.record())
+	d.reload(func() { fillUp(t, filepath.Join(disk, "ballast")) })
+	want := wal.Tally{Accepted: 2003, Delivered: 1000, Dead: 1}
+	d.balanced(want)
+	if err := os.Remove(filepath.Join(disk, "ballast")); err != nil {
+		t.Fatal(err)
+	}
+	d.flush()
+	d.reload(nil)
+	d.balanced(want)
+}
