@@ -109,11 +109,14 @@ func (s *shop) left(want ...uint64) {
 
 func TestGenerationsAreReleasedOutOfOrder(t *testing.T) {
 	s := newShop(t)
-	s.write(opened(1))
+	s.write(opened(1), opened(2))
 	first, second, third, fourth := s.fill(1, 0), s.fill(1, 100), s.fill(1, 200), s.fill(1, 300)
-	want := s.Balance().Accepted
+	want, durable := s.Balance().Accepted, s.j.Durable()
 	s.round()
 	s.left(1, 2, 3, 4, 5)
+	if n := s.j.Durable() - durable; n != 0 {
+		t.Fatalf("%d records carried out of generations that stay", n)
+	}
 	s.deliver(1, second...) // the last of these stands in the third generation
 	s.deliver(1, first[len(first)-1])
 	s.round()
@@ -185,7 +188,7 @@ func TestCarryingIsBounded(t *testing.T) {
 		t.Fatalf("generations %v", s.generations())
 	}
 	s.left(s.generations()...)
-	s.letters2(mine[3:7])
+	s.lettersAre(mine[3:7])
 	// A generation that holds hardly anything but letters is not copied on, however often it is looked at.
 	durable := s.j.Durable()
 	s.deliver(1, s.fill(1, 200)...)
@@ -196,7 +199,73 @@ func TestCarryingIsBounded(t *testing.T) {
 	}
 }
 
-func (s *shop) letters2(want []uint64) {
+// many appends records without waiting for each.
+func (s *shop) many(n int, record func(i int) wal.Record) {
+	s.t.Helper()
+	p := s.j.NewProducer()
+	var last uint64
+	for i := range n {
+		r := record(i)
+		if err := p.Append(&r); err != nil {
+			s.t.Fatal(err)
+		}
+		last = r.Index
+	}
+	if _, err := p.Wait(s.t.Context(), last); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func numbered(n int) wal.SessionID { return wal.SessionID{200, byte(n), byte(n >> 8)} }
+
+// Tombs weigh what they cost, as long as they are needed.
+func TestCarryingTombsIsBounded(t *testing.T) {
+	s := newShop(t)
+	s.many(400, func(i int) wal.Record {
+		return wal.Record{Kind: wal.KindSessionOpened, Session: numbered(i), Space: "default", Lane: wal.LaneNormal}
+	})
+	first := s.fill(1, 0)
+	s.many(400, func(i int) wal.Record { return wal.Record{Kind: wal.KindSessionExpired, Session: numbered(i)} })
+	second := s.fill(1, 100)
+	s.deliver(1, append(first[1:], second...)...)
+	durable := s.j.Durable()
+	s.round()
+	s.left(1, 2, 3)
+	if n := s.j.Durable() - durable; n != 0 {
+		t.Fatalf("%d records carried", n)
+	}
+	s.deliver(1, first[0])
+	s.round() // the first goes, and with it the need
+	s.round()
+	s.left(3)
+	if n := s.j.Durable() - durable; n != 2 {
+		t.Fatalf("%d records to give back two generations", n)
+	}
+}
+
+// So do sessions whose own space stands there, while their news stands elsewhere.
+func TestCarryingOwnSpacesIsBounded(t *testing.T) {
+	s := newShop(t)
+	s.many(300, func(i int) wal.Record {
+		return wal.Record{Kind: wal.KindSessionOpened, Session: numbered(i), Space: "default", Lane: wal.LaneNormal}
+	})
+	first := s.fill(1, 0)
+	s.many(300, func(i int) wal.Record {
+		return wal.Record{Kind: wal.KindWrite, Session: numbered(i), Sequence: 1, Space: "elsewhere", Lane: wal.LaneNormal}
+	})
+	s.deliver(1, first...)
+	durable := s.j.Durable()
+	s.round()
+	s.left(1, 2)
+	if n := s.j.Durable() - durable; n != 0 {
+		t.Fatalf("%d records carried", n)
+	}
+	s.many(250, func(i int) wal.Record { return wal.Record{Kind: wal.KindSessionExpired, Session: numbered(i)} })
+	s.round()
+	s.left(2)
+}
+
+func (s *shop) lettersAre(want []uint64) {
 	s.t.Helper()
 	if got := s.Letters(); !slices.Equal(got, want) {
 		s.t.Fatalf("letters %v, want %v", got, want)

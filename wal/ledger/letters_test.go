@@ -181,6 +181,26 @@ func TestResolve(t *testing.T) {
 	d.balanced(wal.Tally{Accepted: 5, Delivered: 1, Dropped: 1})
 }
 
+// A letter that met its fate before it was written is not written.
+func TestResolvedBeforeItWasWritten(t *testing.T) {
+	d := newDesk(t)
+	at := d.commit(observations(1, 1)...)
+	d.bury(at[0], observed(1, 1))
+	if err := d.Resolve(t.Context(), &fates{d: d}, at[0], wal.Dropped); err != nil {
+		t.Fatal(err)
+	}
+	if d.waiting != 0 {
+		t.Fatalf("%d bytes wait", d.waiting)
+	}
+	d.flush()
+	d.close()
+	k, err := readDisk(d.path(), testJournal)
+	if err != nil || len(k.letters) != 0 {
+		t.Fatalf("letters in the file: %v, %v", k.letters, err)
+	}
+	d.load(nil)
+}
+
 // Letters that the journal carries and a lost file does not hold are read again, in portions.
 func TestManyCarriedLetters(t *testing.T) {
 	d := newDesk(t)

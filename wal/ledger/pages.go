@@ -3,7 +3,6 @@ package ledger
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -53,7 +52,7 @@ type pages struct {
 // meta is the newest state that a file names.
 type meta struct{ size, root, free, end, transaction uint64 }
 
-// openPages reads what buckets there are, and which pages are free. The error wraps ErrDamaged, or is the file system's.
+// openPages reads what buckets there are, and which pages are free. The error wraps ErrDamaged.
 func openPages(f io.ReaderAt, fileSize int64) (*pages, error) {
 	m, err := readMeta(f)
 	if err != nil {
@@ -87,8 +86,8 @@ func readMeta(f io.ReaderAt) (newest meta, err error) {
 	var metas [2]meta
 	for i := range metas {
 		b := make([]byte, pageHeader+metaSize)
-		if _, err := f.ReadAt(b, int64(uint64(i)*metas[0].size)); err != nil && !errors.Is(err, io.EOF) {
-			return newest, fmt.Errorf("read the ledger: %w", err)
+		if err := readAt(f, b, uint64(i)*metas[0].size); err != nil {
+			return newest, err
 		}
 		le := binary.LittleEndian
 		id, b := le.Uint64(b), b[pageHeader:]
@@ -113,14 +112,22 @@ func readMeta(f io.ReaderAt) (newest meta, err error) {
 	return newest, nil
 }
 
+// readAt fills b from an offset. A file that ends before, or that the disk cannot read, is damaged.
+func readAt(f io.ReaderAt, b []byte, at uint64) error {
+	if _, err := f.ReadAt(b, int64(at)); err != nil {
+		return fmt.Errorf("%w: %d bytes at offset %d: %w", ErrDamaged, len(b), at, err)
+	}
+	return nil
+}
+
 // page reads a page with those that continue it.
 func (p *pages) page(id uint64, want ...uint16) (b []byte, flags uint16, err error) {
 	head := make([]byte, pageHeader)
 	if id < 2 || id >= p.end {
 		return nil, 0, fmt.Errorf("%w: page %d of %d", ErrDamaged, id, p.end)
 	}
-	if _, err := p.f.ReadAt(head, int64(id*p.size)); err != nil {
-		return nil, 0, fmt.Errorf("read the ledger: %w", err)
+	if err := readAt(p.f, head, id*p.size); err != nil {
+		return nil, 0, err
 	}
 	flags = binary.LittleEndian.Uint16(head[8:])
 	more := uint64(binary.LittleEndian.Uint32(head[12:]))
@@ -136,14 +143,13 @@ func (p *pages) page(id uint64, want ...uint16) (b []byte, flags uint16, err err
 	for _, f := range want {
 		if flags == f {
 			b = make([]byte, (more+1)*p.size)
-			_, err = p.f.ReadAt(b, int64(id*p.size))
-			return b, flags, err
+			return b, flags, readAt(p.f, b, id*p.size)
 		}
 	}
 	return nil, 0, fmt.Errorf("%w: page %d has flags %x", ErrDamaged, id, flags)
 }
 
-// each visits what a bucket holds, ascending by key. The error is visit's, or wraps ErrDamaged, or is the file system's.
+// each visits what a bucket holds, ascending by key. The error is visit's, or wraps ErrDamaged.
 func (p *pages) each(bucket []byte, visit func(key, value []byte) error) error {
 	value := p.buckets[string(bucket)]
 	if len(value) < bucketValue {
