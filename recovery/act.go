@@ -81,23 +81,25 @@ func (p *plan) keepCopy(number uint64) error {
 		return nil
 	}
 	err := copyAside(p.dataDir, wal.SegmentPath(p.journalDir, number), number)
-	if err == nil || errors.Is(err, os.ErrNotExist) {
-		return nil // a segment that is missing leaves nothing to keep
-	}
-	if errors.Is(err, unix.EIO) { // what cannot be read cannot be copied: that is no reason not to start
+	switch {
+	case errors.Is(err, os.ErrNotExist): // a segment that is missing leaves nothing to keep
+		return nil
+	case errors.Is(err, unix.EIO): // what cannot be read cannot be copied: that is no reason not to start
 		p.log.Warn("damaged bytes cannot be copied", "error", err)
 		return nil
-	}
-	return p.tolerate(err)
-}
-
-// tolerate lets a start go on where only the copy for the quarantine finds no room.
-func (p *plan) tolerate(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		p.log.Warn("no room for a copy of damaged bytes", "error", err)
+	case p.noRoom(err):
 		return nil
 	}
 	return err
+}
+
+// noRoom says that a copy for the quarantine found no room: a start goes on without it.
+func (p *plan) noRoom(err error) bool {
+	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		return false
+	}
+	p.log.Warn("no room for a copy of damaged or torn bytes", "error", err)
+	return true
 }
 
 // cutTail makes the newest generation end with its last whole frame.
@@ -109,13 +111,10 @@ func (p *plan) cutTail() error {
 	if err == nil {
 		err = wal.CutTail(p.cut.segment, p.cut.at, name)
 	}
-	if err = p.tolerate(err); err != nil {
-		return err
+	if p.noRoom(err) {
+		return wal.CutTail(p.cut.segment, p.cut.at, "")
 	}
-	if fi, err := os.Stat(p.cut.segment); err != nil || fi.Size() > p.cut.at {
-		return errors.Join(err, os.Remove(name), wal.CutTail(p.cut.segment, p.cut.at, "")) // without the copy
-	}
-	return nil
+	return err
 }
 
 // deleteGenerations finishes the deletions that a crash interrupted, and takes away what was made ready and never used.

@@ -122,12 +122,10 @@ func (f *foundation) standOnLedger(released map[uint64]wal.Tally, p *plan) bool 
 		if p.builder.Base(g) != 0 { // the file was written before that was released
 			f.released = f.released.Plus(t)
 		}
-		f.gone[g] = true
 		delete(f.live, g)
 	}
 	for g := range f.live {
 		if f.vanished(g, p) {
-			f.gone[g] = true
 			delete(f.live, g)
 		}
 	}

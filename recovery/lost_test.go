@@ -186,6 +186,34 @@ func TestLostGenerationBehindTheNewestGoodHead(t *testing.T) {
 	}
 }
 
+// With no good head left, and nothing before the lost generation, the ledger's totals tell how much it held.
+func TestLostOldestGenerationWithoutAHead(t *testing.T) {
+	h := openDir(t, memoryDir(t))
+	h.begin(1)
+	first := h.generation(1, 1)
+	h.generation(1, uint64(len(first))+1)
+	h.settle(1, wal.Delivered, first[0])
+	h.flush()
+	want := h.Ledger.Balance()
+	dir := h.crash()
+	if err := os.RemoveAll(wal.GenerationDir(JournalDir(dir), 1)); err != nil {
+		t.Fatal(err)
+	}
+	hurtHead(t, dir, 2, 3)
+	gone := uint64(len(first) - 2) // one was delivered, and the last stands in the second generation
+	want.Damaged += gone
+	want.Pending -= gone
+	r := openDir(t, dir)
+	r.balanced(want)
+	r = r.reopen()
+	r.balanced(want)
+	r.write(1, r.session(1).Last+1, 10)
+	want.Accepted++
+	want.Pending++
+	r = r.reopen()
+	r.balanced(want)
+}
+
 // The number of a generation that is gone without a trace is not used again: its frames would carry the same seal.
 func TestLostNewestGeneration(t *testing.T) {
 	dir, all := history(t)

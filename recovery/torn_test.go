@@ -252,6 +252,9 @@ func TestTornFirstBatch(t *testing.T) {
 			if i := r.write(1, 2, 10); i == 0 || r.Ledger.Balance() != balance(2, 0, 0, 0) {
 				t.Fatalf("write at %d, balance %+v", i, r.Ledger.Balance())
 			}
+			if gens := r.Journal.Generations(); gens[len(gens)-1].Number <= number {
+				t.Fatalf("generations %+v: the number of the torn one is used again", gens)
+			}
 			r = r.reopen()
 			if r.session(1).Last != 2 || len(r.Report.Damages) != 0 || r.Report.Torn != nil {
 				t.Fatalf("second start: report %+v", r.Report)

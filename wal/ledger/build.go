@@ -27,11 +27,6 @@ func (b *Builder) Build(read Reader) (*Ledger, error) {
 		log: b.log, x: b.x, disk: d, newest: b.Past().Newest, durable: b.Past().Durable, written: b.Past().Durable,
 		unwritten: map[uint64]*Letter{}, gone: b.stale(), kick: make(chan struct{}, 1),
 	}
-	if b.lost != nil {
-		for _, s := range l.x.sessions {
-			s.dirty = true
-		}
-	}
 	if n := len(l.x.gens); n > 0 { // recovery has made durable what it read
 		l.durable = max(l.durable, l.x.gens[n-1].last)
 	}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -147,6 +148,24 @@ func TestAnythingInTheFile(t *testing.T) {
 		d.put(b)
 		d.damaged(want, "several changes")
 	})
+}
+
+// A page that is in use and in the free list would be written over by the next flush.
+func TestFreePageInUse(t *testing.T) {
+	d, content, want := filled(t)
+	m, err := readMeta(bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := content[m.free*m.size:]
+	if binary.LittleEndian.Uint16(list[10:]) == 0 {
+		t.Fatal("the free list is empty: nothing is tested")
+	}
+	binary.LittleEndian.PutUint64(list[pageHeader:], m.root)
+	d.put(content)
+	if !d.damaged(want, "the root is free") {
+		t.Fatal("not noticed")
+	}
 }
 
 // Faults that would end a process are none of them: the same in a process of its own.

@@ -62,6 +62,10 @@ func TestFlushAndReload(t *testing.T) {
 	}
 	d.balanced(wal.Tally{Accepted: 73})
 	d.letters()
+	d.flush()
+	if b = d.reload(nil); b.Past().Durable != d.next-1 || b.Past().Newest != 2 {
+		t.Fatalf("past %+v of a file that was built anew", b.Past())
+	}
 }
 
 // While nothing changes nothing is written, and a flush writes no more than what has changed.

@@ -98,11 +98,8 @@ func (x *index) grow(number uint64, r *wal.Record) (*generation, error) {
 	return g, nil
 }
 
-// begin opens the account of a generation. Its first record may be damaged; the file may know then where it began.
+// begin opens the account of a generation.
 func (x *index) begin(number, base uint64) *generation {
-	if k := x.known.generation(number); k != nil {
-		base = min(base, k.base)
-	}
 	if n := len(x.gens); n > 0 {
 		base = max(base, x.gens[n-1].last+1)
 	}
@@ -155,11 +152,8 @@ func (x *index) applyLetter(g *generation, r *wal.Record) error {
 		l = &letter{session: r.Session, since: g.number, size: letterSize(len(c.Payload), len(c.Reason))}
 		x.letters[c.Index] = l
 	}
-	if own := x.holder(c.Index); own != nil {
-		l.since = min(l.since, own.number)
-		x.settle(c.Index, r.Session, wal.Dead)
-	}
 	l.home = g.number
+	x.settle(c.Index, r.Session, wal.Dead)
 	return nil
 }
 

@@ -118,6 +118,25 @@ func TestDeadWithoutItsLetter(t *testing.T) {
 	d.letters()
 }
 
+// A letter in the file whose write is not dead is none, and is taken out of the file.
+func TestLetterOfALivingWrite(t *testing.T) {
+	d := newDesk(t)
+	at := d.commit(observations(1, 1)...)
+	l := letterAt(at[0], observed(1, 1))
+	d.keep(&l)
+	d.flush()
+	d.reload(nil)
+	d.letters()
+	d.balanced(wal.Tally{Accepted: 1})
+	d.flush()
+	d.close()
+	k, err := readDisk(d.path(), testJournal)
+	if err != nil || len(k.letters) != 0 {
+		t.Fatalf("letters in the file: %v, %v", k.letters, err)
+	}
+	d.load(nil)
+}
+
 // fates is the journal as Resolve sees it.
 type fates struct {
 	d        *desk
