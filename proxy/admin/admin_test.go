@@ -41,8 +41,15 @@ type fixture struct {
 // start serves a sample status on a loopback port for the length of the test.
 func start(t *testing.T, status func() Status) fixture {
 	t.Helper()
+	return startWith(t, status, func(*Server) {})
+}
+
+// startWith lets change alter the server before it serves.
+func startWith(t *testing.T, status func() Status, change func(*Server)) fixture {
+	t.Helper()
 	m := NewMetrics()
 	s := New(nil, m, status)
+	change(s)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

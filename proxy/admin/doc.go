@@ -9,9 +9,10 @@
 // /metrics and /api/status are drawn from the same Status, taken once for each request, so that the balance holds within
 // one answer: accepted = delivered + pending + dead + dropped + damaged.
 //
-// A browser gets nothing. A request is answered only when its Host is a loopback name or the address it came in by (which
-// defeats DNS rebinding) and when it bears no sign of a web page (Origin, or Sec-Fetch-Site other than none). No CORS
-// header is ever sent.
+// A stranger's web page gets nothing. A request is answered only when its Host is a loopback name or the address it came in
+// by (which defeats DNS rebinding) and when it bears no sign of another page than the sidecar's own (Origin, Sec-Fetch-Site).
+// No CORS header is ever sent. What changes something is a POST with the header X-Engram-Sidecar: 1. Where a token is
+// required, everything but /livez and /readyz needs it.
 //
 // # What it assumes
 //

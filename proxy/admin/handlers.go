@@ -27,18 +27,6 @@ func unknown(w http.ResponseWriter, r *http.Request) {
 	refuse(w, http.StatusNotFound, "no page "+quote(r.URL.Path)+": there are /livez, /readyz, /metrics and /api/status")
 }
 
-// readOnly refuses every method that is not a read: nothing here changes anything.
-func readOnly(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			refuse(w, http.StatusMethodNotAllowed, "method "+quote(r.Method)+" is not served: use GET")
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 // Problem is the body of every answer that is not a success.
 type Problem struct {
 	Error string `json:"error"`

@@ -18,6 +18,7 @@ type Server struct {
 	http    *http.Server
 	status  atomic.Pointer[func() Status]
 	waiting atomic.Pointer[string] // why the sidecar is not ready; nil when it is
+	valid   Check                  // of tokens; nil where none is asked for
 }
 
 // New makes a server that is not ready and whose status is what status returns. The metrics of m are served beside those
@@ -31,7 +32,7 @@ func New(log hclog.Logger, m *Metrics, status func() Status) *Server {
 	s.SetNotReady(string(StateRecovering))
 	m.registry.MustRegister(collector{s.Status})
 	s.http = &http.Server{
-		Handler:           guard(s.routes(m)),
+		Handler:           guard(s.authenticate(s.routes(m))),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -70,15 +71,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
+// The two pages that are there for whoever starts and stops the process.
+const (
+	pathLive  = "/livez"
+	pathReady = "/readyz"
+)
+
 func (s *Server) routes(m *Metrics) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/livez", s.live)
-	mux.HandleFunc("/readyz", s.ready)
-	mux.HandleFunc("/api/status", s.apiStatus)
-	mux.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+	read(mux, pathLive, s.live)
+	read(mux, pathReady, s.ready)
+	read(mux, "/api/status", s.apiStatus)
+	read(mux, "/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		Registry:            m.registry,
 		MaxRequestsInFlight: 4,
-	}))
-	mux.HandleFunc("/", unknown)
-	return readOnly(mux)
+	}).ServeHTTP)
+	read(mux, "/", unknown)
+	return mux
 }
