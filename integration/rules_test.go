@@ -42,7 +42,7 @@ var ruleRooms = map[string]ruleRoom{
 	"proxy/embedding":       {},
 	"proxy/admin":           {},
 	"proxy/forward":         {ours: []string{"wal", "proxy/queue", "proxy/store"}},
-	"proxy/store":           {ours: []string{"wal"}},
+	"proxy/store":           {ours: []string{"wal", "proxy/envelope"}},
 	"proxy/store/storetest": {ours: []string{"wal", "proxy/store", "proxy/envelope"}},
 	"proxy/store/embedded":  {ours: []string{"wal", "proxy/store", "proxy/envelope"}, libs: []string{"bbolt"}},
 	"proxy/store/engram": {
@@ -50,7 +50,7 @@ var ruleRooms = map[string]ruleRoom{
 		libs: []string{"grpc", "protobuf", "protowire"},
 	},
 	"proxy": {
-		ours: []string{"wal", "proxy/session", "proxy/envelope", "proxy/store", "proto/engram/v1"},
+		ours: []string{"wal", "proxy/session", "proxy/envelope", "proxy/embedding", "proxy/store", "proto/engram/v1"},
 		libs: []string{"grpc", "protobuf"},
 	},
 	"cmd/engram-sidecar": {ours: []string{"*"}, libs: []string{"grpc", "protobuf"}},

@@ -15,9 +15,16 @@ const FormMemory wal.Form = 255
 // Query is one recall, put to a store.
 type Query struct {
 	Space     string    // memory space; never empty
-	Vector    []float32 // Dimensions numbers, finite; nil when the cue is of another kind
+	Vector    []float32 // Dimensions numbers, finite; nil where the cue cannot be compared with vectors
 	K         int       // how many hits at most, 1 and up
 	Threshold float32   // hits with a lower score are left out; 0 leaves out none but those below 0
+
+	// Text is a semantic cue's words, "" for another kind of cue. Where the store's Capabilities say TextAsVector, Vector
+	// holds what the built-in embedder makes of them; elsewhere the store understands words, and finds its own in Raw.
+	Text string
+	// Filter is what each hit has to meet beside: a context cue's circumstances, a semantic cue's tags. A query with
+	// neither Vector nor Text (a context cue) asks for what meets it, ordered as Later says.
+	Filter Filter
 
 	// Raw is the request as an engram.v1.RecallRequest, serialized, for stores that pass the whole cue on. It is set
 	// where the cue is not an embedding, and may be set where it is.
@@ -72,7 +79,10 @@ type Capabilities struct {
 	Name        string // as operators know it: embedded, engram, postgres
 	Cues        []Cue  // what Recall understands
 	CommitTimes bool   // Query.Before works and Hit.CommittedAt is set
-	Versions    bool   // Hit.Version is set
+	// TextAsVector says that a semantic cue is answered by comparing Query.Vector, made of its text by the embedder that
+	// `+"`observe`"+` has: it finds what was stored with that embedder's vectors.
+	TextAsVector bool
+	Versions     bool // Hit.Version is set
 
 	BatchItems int // most records in one Put
 	BatchBytes int // most payload bytes in one Put; a single larger record still comes alone
