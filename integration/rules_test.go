@@ -41,6 +41,7 @@ var ruleRooms = map[string]ruleRoom{
 	"proxy/queue":           {},
 	"proxy/embedding":       {},
 	"proxy/admin":           {},
+	"proxy/access":          {},
 	"proxy/forward":         {ours: []string{"wal", "proxy/queue", "proxy/store"}},
 	"proxy/store":           {ours: []string{"wal", "proxy/envelope"}},
 	"proxy/store/storetest": {ours: []string{"wal", "proxy/store", "proxy/envelope"}},
@@ -50,7 +51,7 @@ var ruleRooms = map[string]ruleRoom{
 		libs: []string{"grpc", "protobuf", "protowire"},
 	},
 	"proxy": {
-		ours: []string{"wal", "proxy/session", "proxy/envelope", "proxy/embedding", "proxy/store", "proto/engram/v1"},
+		ours: []string{"wal", "proxy/access", "proxy/session", "proxy/envelope", "proxy/embedding", "proxy/store", "proto/engram/v1"},
 		libs: []string{"grpc", "protobuf"},
 	},
 	"cmd/engram-sidecar": {ours: []string{"*"}, libs: []string{"grpc", "protobuf"}},

@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/engram-sidecar/engram-sidecar/proxy/access"
 	"github.com/engram-sidecar/engram-sidecar/proxy/session"
 	"github.com/engram-sidecar/engram-sidecar/proxy/store"
 	"github.com/engram-sidecar/engram-sidecar/wal"
@@ -105,6 +107,7 @@ const (
 	ReasonTooLarge    = "too_large"
 	ReasonSession     = "session"
 	ReasonUnavailable = "unavailable"
+	ReasonDenied      = "denied"
 )
 
 // Deps are the rooms that the edge works with. Observer and Logger may be nil.
@@ -116,6 +119,9 @@ type Deps struct {
 	Lanes      Lanes
 
 	Restored []session.Snapshot // sessions of the process before
+
+	Tokens *access.Ring // what clients have to show; nil: whoever can connect may do everything
+	TLS    *tls.Config  // nil: connections are in the clear
 
 	Observer Observer
 	Logger   hclog.Logger

@@ -50,12 +50,17 @@ const testTime = 60 * time.Second
 
 func newEdge(t *testing.T, cfg Config, restored ...session.Snapshot) *edge {
 	t.Helper()
+	return newEdgeWith(t, cfg, func(d *Deps) { d.Restored = restored })
+}
+
+// newEdgeWith lets change alter what the server works with.
+func newEdgeWith(t *testing.T, cfg Config, change func(*Deps)) *edge {
+	t.Helper()
 	e := &edge{t: t, journal: newFakeJournal(t), store: &fakeStore{}, counts: &fakeCounts{refused: map[string]int{}}, ended: make(chan struct{})}
 	e.ledger = newFakeLedger(e.journal)
-	server, err := New(cfg, Deps{
-		Journal: e.journal, Store: e.store, Pending: e.ledger, Settlement: e.ledger, Lanes: e.ledger,
-		Restored: restored, Observer: e.counts,
-	})
+	deps := Deps{Journal: e.journal, Store: e.store, Pending: e.ledger, Settlement: e.ledger, Lanes: e.ledger, Observer: e.counts}
+	change(&deps)
+	server, err := New(cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}

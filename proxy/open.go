@@ -63,6 +63,9 @@ func (o *observation) begin(obs *envelope.Observation) (*session.Attachment, err
 		o.s.observer.Refused(ReasonInvalid)
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
+	if err := o.mayWrite(space); err != nil {
+		return nil, err
+	}
 	lane, err := o.priority()
 	if err != nil {
 		o.s.observer.Refused(ReasonInvalid)
@@ -86,6 +89,11 @@ func (o *observation) resume(text string) (*session.Attachment, error) {
 	id, err := wal.ParseSessionID(text)
 	if err != nil {
 		return nil, o.s.statusOfAttach(session.ErrNotFound, text)
+	}
+	if space, ok := o.s.sessions.Space(id); ok { // before the stream that has it is fenced
+		if err := o.mayWrite(space); err != nil {
+			return nil, err
+		}
 	}
 	att, err := o.s.sessions.Attach(id)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"google.golang.org/grpc/status"
+
 	"github.com/engram-sidecar/engram-sidecar/proxy/envelope"
 	"github.com/engram-sidecar/engram-sidecar/proxy/session"
 	"github.com/engram-sidecar/engram-sidecar/wal"
@@ -160,6 +162,9 @@ func (o *observation) judge() error {
 			in.record.Space = string(s)
 		}
 		space = in.record.Space
+	}
+	if err := o.mayWrite(space); err != nil {
+		return errors.New(status.Convert(err).Message())
 	}
 	payload, id := in.obs.Body, in.episode.ID
 	in.text = append(in.text[:0], id...)

@@ -42,6 +42,7 @@ type Server struct {
 	connections atomic.Int64
 	panics      atomic.Uint64
 	expired     atomic.Uint64
+	denied      atomic.Int64 // Unix second in which a denial was logged last
 }
 
 // Stats is a reading of the edge.
@@ -83,7 +84,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 
 // options bound what a client can do to us; gRPC's own defaults do not.
 func (s *Server) options() []grpc.ServerOption {
-	return []grpc.ServerOption{
+	return append(s.admission(), []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newFrameCodec()),
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(uint32(s.cfg.MaxStreams)), //nolint:gosec // Validate bounds it
@@ -96,10 +97,10 @@ func (s *Server) options() []grpc.ServerOption {
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
-		grpc.ChainUnaryInterceptor(s.catchUnary),
-		grpc.ChainStreamInterceptor(s.catchStream),
+		grpc.ChainUnaryInterceptor(s.catchUnary, s.authorizeUnary),
+		grpc.ChainStreamInterceptor(s.catchStream, s.authorizeStream),
 		grpc.UnknownServiceHandler(s.unserved),
-	}
+	}...)
 }
 
 // Run serves the listeners, which it closes, until ctx ends or one of them fails. A stop tells each stream to come back

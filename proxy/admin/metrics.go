@@ -14,7 +14,7 @@ const namespace = "engram_sidecar"
 
 // Reasons are the labels of engram_sidecar_refused_total. Whatever else is reported counts as "other", so that no client
 // can make labels.
-var Reasons = []string{"sequence", "invalid", "paused", "overloaded", "too_large", "session", "unavailable", "other"}
+var Reasons = []string{"sequence", "invalid", "paused", "overloaded", "too_large", "session", "unavailable", "denied", "other"}
 
 // Metrics holds what is counted as it happens, and cannot be read from a Status afterwards. Its methods are safe for
 // concurrent use and do not allocate: they stand on the way of an ack.

@@ -1,5 +1,7 @@
 package envelope
 
+import "google.golang.org/protobuf/encoding/protowire"
+
 // The length of a memory space's name, in bytes.
 const (
 	MinSpace = 3
@@ -26,4 +28,25 @@ func hasForeign(space []byte) bool {
 		}
 	}
 	return false
+}
+
+// fieldSpace is memory_space_id's number in every request.
+const fieldSpace = 1
+
+// SpaceOf reads the memory space that a request names, "" for none, whichever request it is: memory_space_id is field 1 of
+// all. As everywhere in protobuf the last one counts. The space is as it came, see ValidSpace. The error wraps ErrMalformed,
+// or is a *FieldError where field 1 is no text.
+func SpaceOf(request []byte) (space []byte, err error) {
+	var f field
+	r := reader{b: request}
+	for r.next(&f) {
+		if f.num != fieldSpace {
+			continue
+		}
+		if f.typ != protowire.BytesType {
+			return nil, &FieldError{Field: "memory_space_id", Expected: "a text", Got: "another kind of field"}
+		}
+		space = f.data
+	}
+	return space, r.err()
 }

@@ -150,6 +150,17 @@ func (m *Manager) Durable(id ID) (last uint64, ok bool) {
 	return s.info().Durable, true
 }
 
+// Space returns the memory space of a session that is known, open or closed.
+func (m *Manager) Space(id ID) (space string, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.sessions[id]
+	if !ok {
+		return "", false
+	}
+	return s.space, true
+}
+
 // List describes every known session, in no order.
 func (m *Manager) List() []Info {
 	m.mu.Lock()
