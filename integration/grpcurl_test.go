@@ -41,6 +41,23 @@ func TestGrpcurl(t *testing.T) {
 	}
 }
 
+// TestGrpcurlPassesThrough calls what only the Engram server behind the sidecar serves.
+func TestGrpcurlPassesThrough(t *testing.T) {
+	tool := grpcurl(t)
+	f := newForwarding(t)
+	answer := runTool(t, tool, "", "-plaintext", "-v", "-H", "trace: by-hand", "-d", `{"memory_id":"m"}`,
+		f.sidecar.Listen, "engram.v1.EngramService/Forget")
+	for _, part := range []string{`"memoriesAffected": 1`, "engram-node: fake", "engram-trace: [by-hand]"} {
+		if !strings.Contains(answer, part) {
+			t.Errorf("Forget: %s, expected %s", answer, part)
+		}
+	}
+	answer = runTool(t, tool, "", "-plaintext", "-d", `{"replay_cycles":3}`, f.sidecar.Listen, "engram.v1.EngramService/Dream")
+	if strings.Count(answer, "insight") != 6 || !strings.Contains(answer, "insight 3") {
+		t.Errorf("Dream: %s, expected three insights", answer)
+	}
+}
+
 // grpcurl returns the tool's path, installed at the repository's pinned version where it is missing.
 func grpcurl(t *testing.T) string {
 	t.Helper()

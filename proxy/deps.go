@@ -110,13 +110,14 @@ const (
 	ReasonDenied      = "denied"
 )
 
-// Deps are the rooms that the edge works with. Observer and Logger may be nil.
+// Deps are the rooms that the edge works with. Upstream, Observer and Logger may be nil.
 type Deps struct {
 	Journal    Journal
 	Store      Recaller
 	Pending    Pending
 	Settlement Settlement
 	Lanes      Lanes
+	Upstream   Upstream // nil where the store is no Engram server
 
 	Restored []session.Snapshot // sessions of the process before
 

@@ -29,9 +29,17 @@
 // A client that never reads its answers slows itself alone: the outbox is bounded in bytes, and the receiver stops reading
 // when it is full.
 //
+// # What is passed through
+//
+// Every method of engram.v1.EngramService that is not served here goes to the Upstream, where the store is one: messages as
+// the bytes they are, one at a time each way, with the client's metadata and deadline out, and headers, trailers and status
+// back. Credentials are the exception (keptHere): the client's are for the sidecar, the upstream gets its store's. Whether
+// messages are compressed is agreed between neighbours. Nothing that is passed through is journaled, and what is pending
+// here is not known there: a Forget does not reach an observation that is still on its way.
+//
 // # Who owns the goroutines
 //
-// Server.Run owns all of them: gRPC's own, the receivers and senders, the pressure gauge and the expiry of sessions. It
+// Server.Run owns all of them: gRPC's own, the receivers and senders, the two that take a call through, the pressure gauge and the expiry of sessions. It
 // returns when every one has ended. A panic in any handler, receiver or sender ends that one call with INTERNAL and is
 // counted; it never ends the process.
 //

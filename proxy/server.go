@@ -98,7 +98,7 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(s.catchUnary, s.authorizeUnary),
-		grpc.ChainStreamInterceptor(s.catchStream, s.authorizeStream),
+		grpc.ChainStreamInterceptor(s.catchStream, s.authorizeStream, s.endWatch),
 		grpc.UnknownServiceHandler(s.unserved),
 	}...)
 }

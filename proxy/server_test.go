@@ -111,7 +111,7 @@ func TestPanicsEndOneCall(t *testing.T) {
 func TestUnservedMethodsAreNamed(t *testing.T) {
 	e := newEdge(t, Config{})
 	_, err := e.Forget(e.ctx, &pb.ForgetRequest{})
-	wantStatus(t, err, codes.Unimplemented, "/engram.v1.EngramService/Forget", "fake store")
+	wantStatus(t, err, codes.Unimplemented, "/engram.v1.EngramService/Forget", "over the fake store", "engram://")
 	err = e.conn.Invoke(e.ctx, "/engram.v1.EngramService/Levitate", &pb.ForgetRequest{}, &pb.ForgetResponse{})
 	wantStatus(t, err, codes.Unimplemented, "/engram.v1.EngramService/Levitate")
 	stream, err := e.MemoryFlow(e.ctx)
@@ -120,6 +120,40 @@ func TestUnservedMethodsAreNamed(t *testing.T) {
 	}
 	_, err = stream.Recv()
 	wantStatus(t, err, codes.Unimplemented, "/engram.v1.EngramService/MemoryFlow")
+}
+
+// TestStopTellsHealthWatchers would wait for its whole grace, and with it for ever, if a watch held the stop up.
+func TestStopTellsHealthWatchers(t *testing.T) {
+	e := newEdge(t, Config{Grace: time.Hour})
+	var watches []grpc.ServerStreamingClient[grpc_health_v1.HealthCheckResponse]
+	for service, first := range map[string]grpc_health_v1.HealthCheckResponse_ServingStatus{
+		"": grpc_health_v1.HealthCheckResponse_SERVING, "engram.v1.EngramService": grpc_health_v1.HealthCheckResponse_SERVING,
+		"nobody": grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN,
+	} {
+		watch, err := grpc_health_v1.NewHealthClient(e.conn).Watch(e.ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res, err := watch.Recv(); err != nil || res.GetStatus() != first {
+			t.Errorf("watch of %q: %v, %v; want %v", service, res, err, first)
+		}
+		if service != "nobody" {
+			watches = append(watches, watch)
+		}
+	}
+	e.stop()
+	for _, watch := range watches {
+		if res, err := watch.Recv(); err != nil || res.GetStatus() != grpc_health_v1.HealthCheckResponse_NOT_SERVING {
+			t.Errorf("at the stop: %v, %v; want NOT_SERVING", res, err)
+		}
+		_, err := watch.Recv()
+		wantStatus(t, err, codes.Unavailable, "the sidecar is stopping")
+	}
+	select {
+	case <-e.ended:
+	case <-e.ctx.Done():
+		t.Error("the stop waited for a health watch")
+	}
 }
 
 func TestHealthAndReflection(t *testing.T) {

@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	pb "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
 )
@@ -47,11 +45,4 @@ func unary(name string, serve func(context.Context, Frame) (any, error)) grpc.Me
 		})
 	}
 	return grpc.MethodDesc{MethodName: name, Handler: handler}
-}
-
-// unserved refuses every method that is not served here, known to the protocol or not, by name.
-func (s *Server) unserved(_ any, stream grpc.ServerStream) error {
-	method, _ := grpc.MethodFromServerStream(stream)
-	return status.Errorf(codes.Unimplemented, "%s is not served over the %s store: it is a method of the Engram server's own",
-		method, s.deps.Store.Capabilities().Name)
 }

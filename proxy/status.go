@@ -42,6 +42,10 @@ func errStopping() error {
 		"the initial_sequence that its init_ack names")
 }
 
+func errStoppingCall() error {
+	return status.Error(codes.Unavailable, "the sidecar is stopping: call again when it is back")
+}
+
 func errJournalFailed(err error) error {
 	return status.Errorf(codes.Unavailable, "%v; reconnect, and resume the session at the sequence after the "+
 		"initial_sequence that its init_ack names: what was acked is kept", err)

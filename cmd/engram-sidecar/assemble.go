@@ -205,6 +205,7 @@ func (s *sidecar) beginForwarding(parts *actor.Group) (err error) {
 }
 
 func (s *sidecar) beginEdge(parts *actor.Group) (err error) {
+	upstream, _ := s.store.(proxy.Upstream) // nil for a store that is no server
 	s.edge, err = proxy.New(
 		proxy.Config{
 			DefaultSpace:    s.cfg.DefaultSpace,
@@ -219,6 +220,7 @@ func (s *sidecar) beginEdge(parts *actor.Group) (err error) {
 			Pending:    proxy.Backlog{Runs: s.state.Ledger.Pending, Journal: s.state.Journal},
 			Settlement: s.state.Ledger,
 			Lanes:      s.backlog,
+			Upstream:   upstream,
 			Restored:   restored(s.state.Sessions),
 			Observer:   s.metrics,
 			Logger:     s.log.Named("edge"),

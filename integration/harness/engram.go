@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	engramv1 "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
@@ -31,6 +32,7 @@ type Engram struct {
 	server *grpc.Server // nil while stopped
 	faults Faults
 	taken  int // deliveries so far
+	met    []metadata.MD
 }
 
 // Faults are the knobs. Each says what happens to a delivery; nil and 0 leave it alone.

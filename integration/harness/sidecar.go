@@ -263,6 +263,7 @@ type Status struct {
 	} `json:"journal"`
 	Store struct {
 		Stored uint64 `json:"stored"`
+		Up     bool   `json:"up"`
 	} `json:"store"`
 }
 

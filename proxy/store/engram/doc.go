@@ -29,6 +29,9 @@
 // Its Recall answers without embeddings (a vector of zeros in their place), so its hits have no cosine; they keep the
 // server's order, behind those that have one. It understands embedding, semantic and context cues.
 //
+// What the sidecar does not serve itself is passed through with Pass, over a connection of its own, so that a call which
+// nobody reads holds up no delivery.
+//
 // # Goroutines
 //
 // An open stream has two, a sender and a receiver, owned by the stream: whoever closes it waits for both, and Close closes

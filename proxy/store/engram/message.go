@@ -85,6 +85,8 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 		return v.encode(), nil
 	case raw:
 		return mem.BufferSlice{mem.SliceBuffer(v)}, nil
+	case *[]byte: // of a call that is passed through
+		return mem.BufferSlice{mem.SliceBuffer(*v)}, nil
 	default:
 		return nil, fmt.Errorf("engram: cannot send a %T", v)
 	}
@@ -92,12 +94,15 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 
 // Unmarshal implements encoding.CodecV2. A nil *raw reads an answer of which only the arrival matters.
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	answer, ok := v.(*raw)
-	if !ok {
-		return fmt.Errorf("engram: cannot receive into a %T", v)
-	}
-	if answer != nil {
+	switch answer := v.(type) {
+	case *raw:
+		if answer != nil {
+			*answer = data.Materialize() //nolint:misspell // grpc's own name
+		}
+	case *[]byte: // of a call that is passed through
 		*answer = data.Materialize() //nolint:misspell // grpc's own name
+	default:
+		return fmt.Errorf("engram: cannot receive into a %T", v)
 	}
 	return nil
 }

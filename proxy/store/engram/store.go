@@ -2,6 +2,7 @@ package engram
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -25,7 +26,9 @@ const maxAnswer = 64 << 20
 type Store struct {
 	cfg  Config
 	log  hclog.Logger
-	conn *grpc.ClientConn
+	conn *grpc.ClientConn // for Put, Recall and Check
+
+	passing *grpc.ClientConn // for Pass; there is no connection before the first call
 
 	closing sync.Once
 	closed  chan struct{}
@@ -59,8 +62,12 @@ func Open(cfg Config, log hclog.Logger, extra ...grpc.DialOption) (*Store, error
 	if err != nil {
 		return nil, fmt.Errorf("store %s%s: %w", Scheme, cfg.Address, err)
 	}
+	passing, err := grpc.NewClient("dns:///"+cfg.Address, options...)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store %s%s: %w", Scheme, cfg.Address, err), conn.Close())
+	}
 	s := &Store{
-		cfg: cfg.withDefaults(), log: log.Named("engram"), conn: conn,
+		cfg: cfg.withDefaults(), log: log.Named("engram"), conn: conn, passing: passing,
 		closed: make(chan struct{}), turn: make(chan struct{}, 1),
 	}
 	s.turn <- struct{}{}
@@ -88,12 +95,12 @@ func (s *Store) Check(ctx context.Context) error {
 	return s.classify(err)
 }
 
-// Close ends the stream, the connection and every call under way, and waits for a Put that had the turn. Nothing that was
+// Close ends the stream, the connections and every call under way, and waits for a Put that had the turn. Nothing that was
 // confirmed is lost by it. A second Close does nothing.
 func (s *Store) Close() (err error) {
 	s.closing.Do(func() {
 		close(s.closed)
-		if err = s.conn.Close(); err != nil {
+		if err = errors.Join(s.conn.Close(), s.passing.Close()); err != nil {
 			err = fmt.Errorf("engram at %s: close: %w", s.cfg.Address, err)
 		}
 		<-s.turn // it never comes back: there are no more turns
