@@ -96,7 +96,8 @@ func (d *disk) cut() {
 	}
 }
 
-// TestFaultPowerCut takes the power away from a file system that really is one, again and again. (T2, T4, T9, B1, B2)
+// TestFaultPowerCut takes the power away from a file system that really is one, again and again: with a journal whose store
+// stays whole, and with an embedded store whose files are cut off with the journal's. (T2, T4, T9, B1, B2)
 func TestFaultPowerCut(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
@@ -108,6 +109,20 @@ func TestFaultPowerCut(t *testing.T) {
 			}
 			r.start()
 			r.judge()
+		})
+		t.Run(kind+" under the embedded store", func(t *testing.T) {
+			d := newDisk(t, kind)
+			r := newRig(t, harness.Binary(t), filepath.Join(d.mount, "data"), 2)
+			r.sidecar.Flags = nil
+			for _, c := range r.clients {
+				c.Window = 4 // each observation is looked for at the end, one by one
+			}
+			r.begin()
+			for range sized(10, 100) {
+				r.cut(d)
+			}
+			r.start()
+			r.judgeEmbedded()
 		})
 	}
 }
