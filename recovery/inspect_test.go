@@ -202,6 +202,39 @@ func TestAViewIsOneMoment(t *testing.T) {
 	}
 }
 
+// TestAViewOfWhatMovesOn has all that was listed released and gone before the first of it is opened.
+func TestAViewOfWhatMovesOn(t *testing.T) {
+	dir := memoryDir(t)
+	h := openDir(t, dir)
+	h.begin(1)
+	v := newView()
+	listings := 0
+	err := v.fill(JournalDir(dir), func() ([]uint64, error) {
+		found := generationsOn(t, dir)
+		if listings++; listings > 1 {
+			return found, nil
+		}
+		for n := range uint64(3) {
+			h.settle(1, wal.Delivered, h.generation(1, 100*n+1)...)
+			h.round()
+		}
+		h.round()
+		if left := generationsOn(t, dir); slices.Contains(left, found[len(found)-1]) {
+			t.Fatalf("generations %v were listed, %v are left", found, left)
+		}
+		return found, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(v.files) == 0 || v.files[h.Journal.Generations()[0].Number] == nil {
+		t.Errorf("generations %v are in the view, %+v in the journal", v.numbers(), h.Journal.Generations())
+	}
+	if err := v.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // busy writes, delivers and releases until it is stopped. It tells how many writes are acknowledged.
 type busy struct {
 	*opened

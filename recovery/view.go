@@ -14,8 +14,8 @@ import (
 // may not have reached the disk. Its files stay readable when they are deleted meanwhile.
 //
 // Why it is one moment. A generation that is gone when it is to be opened was released; that record was durable before,
-// in a generation with a higher number, which is opened later or listed next: no round finds a new one but after all its
-// opens. Sizes are taken when all are open, the newest first: a generation is finished before the next one has a byte, so
+// in a generation with a higher number, which is opened later or listed next: the last round opens nothing, and finds the
+// same generations listed after its opens as before them. Sizes are taken when all are open, the newest first: a generation is finished before the next one has a byte, so
 // that whatever stands in front of a generation that has some is whole.
 type view struct {
 	files map[uint64]*os.File
@@ -26,19 +26,31 @@ func newView() *view { return &view{files: map[uint64]*os.File{}, sizes: map[uin
 
 func openView(journalDir string) (*view, error) {
 	v := newView()
-	for more := true; more; {
-		found, err := listGenerations(journalDir)
-		if err == nil {
-			more, err = v.open(journalDir, found)
-		}
-		if err != nil {
-			return nil, errors.Join(err, v.close())
-		}
+	err := v.fill(journalDir, func() ([]uint64, error) { return listGenerations(journalDir) })
+	if err == nil {
+		err = v.measure()
 	}
-	if err := v.measure(); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, v.close())
 	}
 	return v, nil
+}
+
+// fill opens what there is at one moment, by listings of the generations.
+func (v *view) fill(journalDir string, list func() ([]uint64, error)) error {
+	before, err := list()
+	for err == nil {
+		var more bool
+		if more, err = v.open(journalDir, before); err != nil {
+			break
+		}
+		var after []uint64
+		if after, err = list(); err == nil && !more && slices.Equal(before, after) {
+			return nil
+		}
+		before = after
+	}
+	return err
 }
 
 func (v *view) measure() error {
