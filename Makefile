@@ -6,12 +6,13 @@ SHELL := bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TESTFLAGS ?=
 TESTARGS ?=
+BENCHFLAGS ?=
 # What runs the tests, and which of them `make test` leaves to targets of their own.
 GOTEST ?= go test
 SKIP ?= ^TestFault[A-Z]
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help build run demo test test-faults race crash nightly cover fmt lint generate clean
+.PHONY: help build run demo bench test test-faults race crash nightly cover fmt lint generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +25,9 @@ run: build ## build, and serve on the embedded store
 
 demo: ## stream a real text, kill -9 on the way, lose nothing
 	go run ./integration/demo
+
+bench: build ## measure the standard set and write docs/performance.md (about an hour; BENCHFLAGS=--quick for a look)
+	bin/engram-sidecar bench --standard --write docs/performance.md $(BENCHFLAGS)
 
 test: ## run every test that needs no root (TESTFLAGS adds flags)
 	$(GOTEST) $(TESTFLAGS) -skip '$(SKIP)' ./... $(TESTARGS)
