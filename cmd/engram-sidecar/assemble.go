@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -44,6 +45,7 @@ type sidecar struct {
 	log     hclog.Logger
 	metrics *admin.Metrics
 	started time.Time
+	guard   guard
 
 	admin   *admin.Server
 	http    net.Listener
@@ -67,6 +69,10 @@ type backend interface {
 // for the caller to stop.
 func assemble(cfg config.Config, log hclog.Logger, parts *actor.Group) (*sidecar, error) {
 	s := &sidecar{cfg: cfg, log: log, metrics: admin.NewMetrics(), started: time.Now()}
+	var err error
+	if s.guard, err = newGuard(cfg); err != nil {
+		return nil, err
+	}
 	for _, step := range []func(*actor.Group) error{s.listen, s.serveAdmin, s.recover, s.openStore, s.beginForwarding, s.beginEdge} {
 		if err := step(parts); err != nil {
 			return nil, err
@@ -77,11 +83,14 @@ func assemble(cfg config.Config, log hclog.Logger, parts *actor.Group) (*sidecar
 }
 
 func (s *sidecar) listen(parts *actor.Group) (err error) {
-	if s.http, err = listen("admin-listen", s.cfg.AdminListen); err != nil {
+	if s.http, err = listen("admin-listen", s.cfg.AdminListen, nil, s.log); err != nil {
 		return err
 	}
+	if s.cfg.AdminTLS {
+		s.http = tls.NewListener(s.http, s.guard.certificates.ServerForAnyone("http/1.1"))
+	}
 	parts.Defer("admin listener", func() error { return closeListener(s.http) })
-	if s.grpc, err = listen("listen", s.cfg.Listen); err != nil {
+	if s.grpc, err = listen("listen", s.cfg.Listen, s.cfg.ListenUsers, s.log); err != nil {
 		return err
 	}
 	parts.Defer("gRPC listener", func() error { return closeListener(s.grpc) })
@@ -98,6 +107,12 @@ func closeListener(l net.Listener) error {
 
 func (s *sidecar) serveAdmin(parts *actor.Group) error {
 	s.admin = admin.New(s.log.Named("admin"), s.metrics, s.recovering)
+	if s.guard.adminTokens != nil {
+		s.admin.RequireToken(s.guard.mayAdminister)
+	}
+	if s.cfg.Pprof {
+		s.admin.ServeProfiles()
+	}
 	parts.Go("admin server", func(ctx context.Context) error {
 		served := make(chan error, 1)
 		go func() { served <- s.admin.Serve(s.http) }() // ends at the Shutdown below
@@ -222,6 +237,8 @@ func (s *sidecar) beginEdge(parts *actor.Group) (err error) {
 			Lanes:      s.backlog,
 			Upstream:   upstream,
 			Restored:   restored(s.state.Sessions),
+			Tokens:     s.guard.tokens,
+			TLS:        s.guard.grpcTLS(),
 			Observer:   s.metrics,
 			Logger:     s.log.Named("edge"),
 		})

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"github.com/engram-sidecar/engram-sidecar/cmd/engram-sidecar/internal/config"
@@ -29,19 +28,22 @@ const addressHelp = "where the sidecar serves gRPC: host:port, or unix:///path"
 const maxAnswer = 64 << 20
 
 // dial makes a connection to the sidecar at address. It connects at the first call, and again whenever it was lost.
-func dial(address string) (*grpc.ClientConn, error) {
+func dial(address string, s secure) (*grpc.ClientConn, error) {
 	target, err := targetOf(address)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient(target,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	options, err := s.dialOptions()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient(target, append(options,
 		grpc.WithNoProxy(), // a proxy of the environment has no business between two ends of one machine
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 5 * time.Second,
-		}))
+		}))...)
 	if err != nil {
 		return nil, usage("--addr: %q: %w", address, err)
 	}
@@ -70,8 +72,16 @@ func explain(err error, address string) error {
 		return err
 	}
 	s := ended.GRPCStatus()
+	if s.Code() == codes.Unavailable && strings.Contains(s.Message(), errInTheClear.Error()) {
+		return usage("--addr: %s: %w", address, errInTheClear)
+	}
 	if s.Code() == codes.Unavailable && strings.Contains(s.Message(), "connection error") {
-		return fmt.Errorf("no sidecar answers at %s (%s): start one with `engram-sidecar serve`, or name another with --addr", address, cause(s.Message()))
+		why := cause(s.Message())
+		if why == "EOF" || strings.Contains(s.Message(), "tls:") {
+			return fmt.Errorf("no sidecar can be talked to at %s (%s): where it wants TLS give --ca-file, or --tls, and --cert-file where it wants that",
+				address, clip(why, 200))
+		}
+		return fmt.Errorf("no sidecar answers at %s (%s): start one with `engram-sidecar serve`, or name another with --addr", address, why)
 	}
 	said := strings.Replace(err.Error(), ended.Error(), s.Message(), 1) // with the context it was wrapped in, if any
 	return fmt.Errorf("the sidecar at %s refused: %s (%s)", address, said, s.Code())

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // TestAKilledProcessesSocketIsTakenOver leaves a socket behind as a kill -9 does.
@@ -18,7 +20,7 @@ func TestAKilledProcessesSocketIsTakenOver(t *testing.T) {
 	if err := dead.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l, err := listen("listen", "unix://"+path)
+	l, err := listen("listen", "unix://"+path, nil, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +43,7 @@ func TestASocketNobodyCanAskAbout(t *testing.T) {
 	if err := os.WriteFile(filepath.Dir(path), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := listen("listen", "unix://"+path); err == nil {
+	if l, err := listen("listen", "unix://"+path, nil, hclog.NewNullLogger()); err == nil {
 		t.Errorf("it listens on %v", l.Addr())
 	} else if codeOf(err) != exitFailure {
 		t.Errorf("code %d, want 1: %v", codeOf(err), err)

@@ -19,6 +19,7 @@ import (
 
 // observeOptions are the flags of observe.
 type observeOptions struct {
+	secure
 	address  string
 	file     string
 	format   string
@@ -60,6 +61,7 @@ session. After Ctrl-C it waits for the acks it is owed and says how to go on wit
 	f.BoolVar(&o.stream.Drain, "drain", false, "at the end wait until the store has everything")
 	f.DurationVar(&o.stream.RetryFor, "retry-for", 5*time.Minute, "how long to try again after a lost connection")
 	f.BoolVar(&o.asJSON, "json", false, "print the summary as a JSON object")
+	addSecure(f, &o.secure)
 	return c
 }
 
@@ -92,7 +94,7 @@ func (p *program) observe(ctx context.Context, o observeOptions) error {
 		return err
 	}
 	defer in.Close() //nolint:errcheck // only read from
-	conn, err := dial(o.address)
+	conn, err := dial(o.address, o.secure)
 	if err != nil {
 		return err
 	}

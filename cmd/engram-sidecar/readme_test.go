@@ -19,7 +19,7 @@ func settingsTable() string {
 			name += " " + s.Value
 		}
 		value := "`" + s.Default + "`"
-		if strings.Contains(s.Default, " ") {
+		if strings.Contains(s.Default, " ") || s.Default == "none" {
 			value = s.Default
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, value, s.Help)

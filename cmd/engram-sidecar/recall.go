@@ -16,6 +16,7 @@ import (
 
 // recallOptions are the flags of recall.
 type recallOptions struct {
+	secure
 	address   string
 	space     string
 	count     uint32
@@ -57,11 +58,12 @@ words: it finds what is said in like words, not what means the same. See go doc 
 	f.Uint32VarP(&o.count, "count", "k", 10, "how many to find at most")
 	f.BoolVar(&o.committed, "committed", false, "only what the store has; else also what is accepted and on its way")
 	f.BoolVar(&o.asJSON, "json", false, "print a JSON array")
+	addSecure(f, &o.secure)
 	return c
 }
 
 func (p *program) recall(ctx context.Context, o recallOptions, text string) error {
-	conn, err := dial(o.address)
+	conn, err := dial(o.address, o.secure)
 	if err != nil {
 		return err
 	}

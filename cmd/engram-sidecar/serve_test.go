@@ -94,6 +94,13 @@ func (r *running) ended() int {
 	}
 }
 
+// said is what it logged since it served.
+func (r *running) said() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.later.String()
+}
+
 func (r *running) status() admin.Status {
 	r.t.Helper()
 	var s admin.Status

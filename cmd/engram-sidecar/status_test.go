@@ -93,7 +93,7 @@ func TestStatusOfSomethingElse(t *testing.T) {
 			w.WriteHeader(403)
 			_, _ = w.Write([]byte(`{"error":"go away"}`))
 		},
-		"asking the sidecar for its statu": func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) },
+		"asking the sidecar at": func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) },
 	}
 	for says, page := range pages {
 		t.Run(says, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof" // its init also serves the default mux, which is served nowhere here
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ type Server struct {
 	status  atomic.Pointer[func() Status]
 	waiting atomic.Pointer[string] // why the sidecar is not ready; nil when it is
 	valid   Check                  // of tokens; nil where none is asked for
+	mux     *http.ServeMux
 }
 
 // New makes a server that is not ready and whose status is what status returns. The metrics of m are served beside those
@@ -77,8 +79,19 @@ const (
 	pathReady = "/readyz"
 )
 
+// ServeProfiles serves Go's profiles at /debug/pprof/. It comes before Serve. They tell the names of functions and how long
+// they take, and what the stacks hold; they are for whoever may see that.
+func (s *Server) ServeProfiles() {
+	read(s.mux, "/debug/pprof/", pprof.Index)
+	read(s.mux, "/debug/pprof/cmdline", pprof.Cmdline)
+	read(s.mux, "/debug/pprof/profile", pprof.Profile)
+	read(s.mux, "/debug/pprof/symbol", pprof.Symbol)
+	read(s.mux, "/debug/pprof/trace", pprof.Trace)
+}
+
 func (s *Server) routes(m *Metrics) http.Handler {
 	mux := http.NewServeMux()
+	s.mux = mux
 	read(mux, pathLive, s.live)
 	read(mux, pathReady, s.ready)
 	read(mux, "/api/status", s.apiStatus)

@@ -32,6 +32,14 @@ type Config struct {
 	MaxStreams     int    // calls open on one connection
 	MaxEpisode     Size   // one episode or memory
 	MaxMessage     Size   // one gRPC message, decompressed
+	TokenFile      string // "": clients show no token
+	AdminTokenFile string // "": those of TokenFile
+	TLSCert        string // "": connections are in the clear
+	TLSKey         string
+	TLSClientCA    string // "": clients show no certificate
+	AdminTLS       bool
+	ListenUsers    Users // who may use the unix socket; none: the own user and root
+	Pprof          bool
 	LogLevel       string // trace, debug, info, warn, error or off
 	LogFormat      string // auto, text or json
 	Strict         bool   // refuse to start on a damaged journal
@@ -87,6 +95,7 @@ func (c Config) Validate() error {
 		c.validateListen("listen", c.Listen, true),
 		c.validateListen("admin-listen", c.AdminListen, false),
 		c.validateStore(),
+		c.validateAccess(),
 		c.validatePlain(),
 	)
 }
@@ -132,8 +141,9 @@ func (c Config) validateListen(key, address string, mayBeUnix bool) error {
 	if err != nil || !isPort(port) {
 		return fmt.Errorf("%s: expected host:port or unix:///path, got %q", key, address)
 	}
-	if !isLoopback(host) && !c.InsecureListen {
-		return fmt.Errorf("%s: %q can be reached from other machines, and anyone there could read and write: use 127.0.0.1, or insist with insecure-listen", key, address)
+	if !isLoopback(host) && !c.guarded(key) && !c.InsecureListen {
+		return fmt.Errorf("%s: %q can be reached from other machines, and anyone there could read and write: use 127.0.0.1, %s, "+
+			"or insist with insecure-listen", key, address, guards[key])
 	}
 	return nil
 }

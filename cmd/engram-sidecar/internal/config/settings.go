@@ -76,6 +76,38 @@ var Settings = []Setting{
 		func(c *Config, text string) error { return c.MaxMessage.UnmarshalText([]byte(text)) },
 	},
 	{
+		"token-file", "FILE", "tokens that clients and operators have to show, with their rights; 0600", "none",
+		text(func(c *Config) *string { return &c.TokenFile }),
+	},
+	{
+		"admin-token-file", "FILE", "tokens for the admin address alone, instead of those of token-file", "none",
+		text(func(c *Config) *string { return &c.AdminTokenFile }),
+	},
+	{
+		"tls-cert", "FILE", "certificate chain of the gRPC address, PEM; with tls-key", "none",
+		text(func(c *Config) *string { return &c.TLSCert }),
+	},
+	{
+		"tls-key", "FILE", "its key, PEM, 0600", "none",
+		text(func(c *Config) *string { return &c.TLSKey }),
+	},
+	{
+		"tls-client-ca", "FILE", "certificates, PEM, by one of which a client's certificate must be signed", "none",
+		text(func(c *Config) *string { return &c.TLSClientCA }),
+	},
+	{
+		"admin-tls", "", "serve the admin address with tls-cert too", "false",
+		parsed(strconv.ParseBool, func(c *Config) *bool { return &c.AdminTLS }, "true or false"),
+	},
+	{
+		"listen-users", "UID,UID,…", "users whose processes may connect to the unix socket", "the sidecar's own and root",
+		func(c *Config, text string) error { return c.ListenUsers.UnmarshalText([]byte(text)) },
+	},
+	{
+		"pprof", "", "serve Go's profiles at /debug/pprof/ of the admin address", "false",
+		parsed(strconv.ParseBool, func(c *Config) *bool { return &c.Pprof }, "true or false"),
+	},
+	{
 		"log-level", "LEVEL", "trace, debug, info, warn, error or off", "info",
 		text(func(c *Config) *string { return &c.LogLevel }),
 	},
