@@ -29,7 +29,8 @@ func (s *sidecar) status() admin.Status {
 	st.Balance = s.balance()
 	edge := s.edge.Stats()
 	st.Edge = admin.Edge{
-		Sessions: edge.Sessions, Streams: edge.Streams, Acked: s.metrics.AckedTotal(), Refused: s.metrics.RefusedTotals(),
+		Sessions: edge.Sessions, Streams: edge.Streams, Conns: edge.Connections, Expired: edge.Expired, Panics: edge.Panics,
+		Acked: s.metrics.AckedTotal(), Refused: s.metrics.RefusedTotals(),
 	}
 	st.Lanes = s.lanes()
 	st.Journal = s.journal()
@@ -71,6 +72,7 @@ func (s *sidecar) storeStatus(out admin.Store) admin.Store {
 	f := s.forward.Stats()
 	out.Up, out.Breaker = f.Breaker.State == forward.Closed, f.Breaker.State.String()
 	out.Retries, out.Rate, out.LastError = f.Retried, f.Rate, f.LastError.Text
+	out.Since, out.InFlight, out.Parked, out.Buried = f.Breaker.Since.UTC(), f.InFlight, f.Parked, f.Dead
 	if !f.Oldest.IsZero() {
 		out.Oldest = max(time.Since(f.Oldest).Seconds(), 0)
 	}
@@ -82,7 +84,7 @@ func (s *sidecar) storeStatus(out admin.Store) admin.Store {
 
 func recovered(r *recovery.Report) admin.Recovery {
 	out := admin.Recovery{
-		Duration: r.Took.Seconds(), Sessions: r.Sessions, Pending: r.Balance.Pending, Rebuilt: r.Ledger != nil && !r.Fresh,
+		Duration: r.Took.Seconds(), Sessions: r.Sessions, Pending: r.Balance.Pending, Rebuilt: r.Ledger != nil && !r.Fresh, Lost: r.Lost,
 		Damages: []admin.Damage{},
 	}
 	if r.Torn != nil {

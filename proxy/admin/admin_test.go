@@ -24,11 +24,11 @@ func sample() Status {
 		StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		Uptime:    61.5, Listen: "127.0.0.1:50051", Admin: "127.0.0.1:50052", DataDir: "/data",
 		Balance:  Balance{Accepted: 100, Delivered: 60, Pending: 25, Dead: 8, Dropped: 4, Damaged: 3},
-		Edge:     Edge{Sessions: 5, Streams: 2, Acked: 90, Refused: map[string]uint64{"sequence": 7}},
+		Edge:     Edge{Sessions: 5, Streams: 2, Conns: 6, Expired: 11, Panics: 13, Acked: 90, Refused: map[string]uint64{"sequence": 7}},
 		Lanes:    []Lane{{"high", 1, 10}, {"normal", 20, 0}, {"low", 4, 30}},
 		Journal:  Journal{Generations: 3, Bytes: 4096, Quota: 8192, Pressure: 0.5, LastIndex: 100, Commits: 12},
-		Store:    Store{Kind: "embedded", Up: true, Breaker: "closed", Stored: 60, Retries: 9, Rate: 12.5, Oldest: 1.25},
-		Recovery: Recovery{Duration: 0.25, Sessions: 5, Pending: 25, TornTail: 17, Damages: []Damage{{Place: "index 4", Session: "s", First: 1, Last: 2, Reason: "rot"}}},
+		Store:    Store{Kind: "embedded", Up: true, Breaker: "closed", Stored: 60, InFlight: 14, Parked: 15, Buried: 16, Retries: 9, Rate: 12.5, Oldest: 1.25},
+		Recovery: Recovery{Duration: 0.25, Sessions: 5, Pending: 25, TornTail: 17, Lost: 18, Damages: []Damage{{Place: "index 4", Session: "s", First: 1, Last: 2, Reason: "rot"}}},
 	}
 }
 

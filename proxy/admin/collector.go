@@ -16,7 +16,8 @@ var (
 	accepted  = desc("accepted_total", "Records durable in the journal.")
 	acked     = desc("acked_total", "Observations and writes acknowledged since the start of the process.")
 	delivered = desc("delivered_total", "Records confirmed by the store.")
-	dead      = desc("dead_letters", "Records refused by the store for good, kept as dead letters.")
+	buried    = desc("dead_total", "Records refused by the store for good since the start of the process.")
+	dead      = desc("dead_letters", "Dead letters kept now: records that the store refused for good.")
 	dropped   = desc("dropped_total", "Records given up by an operator.")
 	damaged   = desc("damaged_total", "Acknowledged records lost to a damaged disk, each reported.")
 	pending   = desc("pending", "Records accepted whose fate is open.")
@@ -24,6 +25,9 @@ var (
 
 	sessions = desc("sessions", "Open sessions, connected or resumable.")
 	streams  = desc("streams", "Observation streams connected.")
+	conns    = desc("connections", "Connections of clients.")
+	expired  = desc("sessions_expired_total", "Sessions forgotten after their timeout, since the start of the process.")
+	panics   = desc("panics_total", "Calls that failed inside the sidecar since the start of the process; each is logged.")
 
 	laneDepth    = desc("lane_depth", "Records waiting in a lane.", "lane")
 	laneCapacity = desc("lane_capacity", "A lane's own limit in records; 0 means none.", "lane")
@@ -36,10 +40,16 @@ var (
 
 	storeUp      = desc("store_up", "1 while the store takes records, 0 while the breaker is open or probing.")
 	storeBreaker = desc("store_breaker", "1 for the breaker's present state, 0 for the others.", "state")
-	retries      = desc("store_retries_total", "Deliveries tried again since the start of the process.")
+	storeFlight  = desc("store_in_flight", "Records with the store now.")
+	storeParked  = desc("store_parked", "Records that wait for their own next try, or behind one of their session that does.")
+	redelivered  = desc("redelivered_total", "Deliveries that were tried again since the start of the process.")
 
 	recoverySeconds = desc("recovery_seconds", "How long the last start took to recover.")
+	recoverySession = desc("recovery_sessions", "Sessions the last start found that can be resumed.")
+	recoveryPending = desc("recovery_pending", "Records the last start found undelivered and queued again.")
+	recoveryRebuilt = desc("recovery_ledger_rebuilt", "1 where the last start built the ledger anew from the journal.")
 	recoveryDamages = desc("recovery_damages", "Damages the last start found.")
+	recoveryLost    = desc("recovery_lost_records", "Acknowledged records that the last start was the first to find damaged.")
 	recoveryTorn    = desc("recovery_torn_bytes", "Bytes cut off the journal's end at the last start; never acknowledged.")
 )
 
@@ -59,30 +69,36 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	collectBalance(out, s)
+	collectEdge(out, s.Edge)
 	collectLanes(out, s)
 	collectJournal(out, s.Journal)
 	collectStore(out, s.Store)
-	gauge(out, recoverySeconds, s.Recovery.Duration)
-	gauge(out, recoveryDamages, float64(len(s.Recovery.Damages)))
-	gauge(out, recoveryTorn, float64(s.Recovery.TornTail))
+	collectRecovery(out, s.Recovery)
 }
 
 func collectBalance(out chan<- prometheus.Metric, s Status) {
 	counter(out, accepted, s.Balance.Accepted)
-	counter(out, acked, s.Edge.Acked)
 	counter(out, delivered, s.Balance.Delivered)
+	counter(out, buried, s.Store.Buried)
 	gauge(out, dead, float64(s.Balance.Dead))
 	counter(out, dropped, s.Balance.Dropped)
 	counter(out, damaged, s.Balance.Damaged)
 	gauge(out, pending, float64(s.Balance.Pending))
-	for reason, n := range s.Edge.Refused {
+}
+
+func collectEdge(out chan<- prometheus.Metric, e Edge) {
+	counter(out, acked, e.Acked)
+	for reason, n := range e.Refused {
 		counter(out, refused, n, reason)
 	}
+	gauge(out, sessions, float64(e.Sessions))
+	gauge(out, streams, float64(e.Streams))
+	gauge(out, conns, float64(e.Conns))
+	counter(out, expired, e.Expired)
+	counter(out, panics, e.Panics)
 }
 
 func collectLanes(out chan<- prometheus.Metric, s Status) {
-	gauge(out, sessions, float64(s.Edge.Sessions))
-	gauge(out, streams, float64(s.Edge.Streams))
 	for _, l := range s.Lanes {
 		gauge(out, laneDepth, float64(l.Depth), l.Name)
 		gauge(out, laneCapacity, float64(l.Capacity), l.Name)
@@ -102,7 +118,19 @@ func collectStore(out chan<- prometheus.Metric, s Store) {
 	for _, state := range []string{"closed", "half-open", "open"} {
 		gauge(out, storeBreaker, truth(s.Breaker == state), state)
 	}
-	counter(out, retries, s.Retries)
+	gauge(out, storeFlight, float64(s.InFlight))
+	gauge(out, storeParked, float64(s.Parked))
+	counter(out, redelivered, s.Retries)
+}
+
+func collectRecovery(out chan<- prometheus.Metric, r Recovery) {
+	gauge(out, recoverySeconds, r.Duration)
+	gauge(out, recoverySession, float64(r.Sessions))
+	gauge(out, recoveryPending, float64(r.Pending))
+	gauge(out, recoveryRebuilt, truth(r.Rebuilt))
+	gauge(out, recoveryDamages, float64(len(r.Damages)))
+	gauge(out, recoveryLost, float64(r.Lost))
+	gauge(out, recoveryTorn, float64(r.TornTail))
 }
 
 func gauge(out chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ...string) {

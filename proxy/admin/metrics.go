@@ -32,9 +32,9 @@ func NewMetrics() *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		ack: histogram("ack_latency_seconds", "From arrival to the handing over of the ack, of the slowest among those handed over together.",
-			prometheus.ExponentialBuckets(0.00005, 2, 18)),
+			latencies()),
 		fsync: histogram("journal_fsync_seconds", "Time of one group commit's write and fsync.",
-			prometheus.ExponentialBuckets(0.00005, 2, 18)),
+			latencies()),
 		batch: histogram("journal_batch_records", "Records that shared one fsync.",
 			prometheus.ExponentialBuckets(1, 2, 12)),
 		refused: make([]atomic.Uint64, len(Reasons)),
@@ -42,6 +42,20 @@ func NewMetrics() *Metrics {
 	m.registry.MustRegister(m.ack, m.fsync, m.batch, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// latencies are the bounds of buckets for times, from 50 microseconds to 10 seconds, six in each power of ten: what is read
+// off them is never wrong by more than half, and mostly far less.
+func latencies() []float64 {
+	var bounds []float64
+	for decade := 1; decade <= 1_000_000; decade *= 10 { // microseconds
+		for _, b := range []int{10, 15, 20, 30, 50, 70} {
+			if micros := b * decade; micros >= 50 && micros <= 10_000_000 {
+				bounds = append(bounds, float64(micros)/1e6)
+			}
+		}
+	}
+	return bounds
 }
 
 func histogram(name, help string, buckets []float64) prometheus.Histogram {

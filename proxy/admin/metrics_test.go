@@ -35,10 +35,20 @@ func TestMetricsTellTheStatus(t *testing.T) {
 		`engram_sidecar_store_up 1`,
 		`engram_sidecar_store_breaker{state="closed"} 1`,
 		`engram_sidecar_store_breaker{state="open"} 0`,
-		`engram_sidecar_store_retries_total 9`,
+		`engram_sidecar_redelivered_total 9`,
+		`engram_sidecar_dead_total 16`,
+		`engram_sidecar_store_in_flight 14`,
+		`engram_sidecar_store_parked 15`,
+		`engram_sidecar_connections 6`,
+		`engram_sidecar_sessions_expired_total 11`,
+		`engram_sidecar_panics_total 13`,
+		`engram_sidecar_recovery_sessions 5`,
+		`engram_sidecar_recovery_pending 25`,
+		`engram_sidecar_recovery_ledger_rebuilt 0`,
 		`engram_sidecar_recovery_seconds 0.25`,
 		`engram_sidecar_recovery_damages 1`,
 		`engram_sidecar_recovery_torn_bytes 17`,
+		`engram_sidecar_recovery_lost_records 18`,
 	} {
 		if !strings.Contains(body, "\n"+line+"\n") {
 			t.Errorf("no line %s", line)

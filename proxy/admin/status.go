@@ -55,10 +55,13 @@ func (b Balance) Holds() bool {
 
 // Edge is what clients do here and now.
 type Edge struct {
-	Sessions int               `json:"sessions"` // open sessions, connected or resumable
-	Streams  int               `json:"streams"`  // observation streams connected now
-	Acked    uint64            `json:"acked"`    // observations and writes acknowledged, since the start
-	Refused  map[string]uint64 `json:"refused"`  // observations and writes refused by reason, since the start
+	Sessions int               `json:"sessions"`    // open sessions, connected or resumable
+	Streams  int               `json:"streams"`     // observation streams connected now
+	Conns    int               `json:"connections"` // of clients
+	Expired  uint64            `json:"expired"`     // sessions forgotten after their timeout, since the start
+	Panics   uint64            `json:"panics"`      // calls that failed inside the sidecar, since the start
+	Acked    uint64            `json:"acked"`       // observations and writes acknowledged, since the start
+	Refused  map[string]uint64 `json:"refused"`     // observations and writes refused by reason, since the start
 }
 
 // Lane is one priority's queue.
@@ -81,15 +84,19 @@ type Journal struct {
 
 // Store is the forwarder's view of the store behind the sidecar.
 type Store struct {
-	Kind      string  `json:"kind"`           // embedded or engram
-	Address   string  `json:"address"`        // where it is, "" for embedded
-	Up        bool    `json:"up"`             // nothing has failed since it last took a record; false while the breaker is not closed
-	Breaker   string  `json:"breaker"`        // closed, half-open or open
-	Stored    uint64  `json:"stored"`         // records in an embedded store; 0 where only the store itself knows
-	Retries   uint64  `json:"retries"`        // deliveries tried again, since the start
-	Rate      float64 `json:"rate"`           // records delivered a second, lately
-	Oldest    float64 `json:"oldest_seconds"` // how long the oldest undelivered record has waited
-	LastError string  `json:"last_error"`     // the last failure, "" for none
+	Kind      string    `json:"kind"`           // embedded or engram
+	Address   string    `json:"address"`        // where it is, "" for embedded
+	Up        bool      `json:"up"`             // nothing has failed since it last took a record; false while the breaker is not closed
+	Breaker   string    `json:"breaker"`        // closed, half-open or open
+	Stored    uint64    `json:"stored"`         // records in an embedded store; 0 where only the store itself knows
+	Since     time.Time `json:"since"`          // when the breaker left closed, or came back to it; zero before the first time
+	InFlight  int       `json:"in_flight"`      // records with the store now
+	Parked    int       `json:"parked"`         // records that wait for their own next try
+	Retries   uint64    `json:"retries"`        // deliveries tried again, since the start
+	Buried    uint64    `json:"buried"`         // records the store refused for good, since the start
+	Rate      float64   `json:"rate"`           // records delivered a second, lately
+	Oldest    float64   `json:"oldest_seconds"` // how long the oldest undelivered record has waited
+	LastError string    `json:"last_error"`     // the last failure, "" for none
 }
 
 // Recovery is what the start found in the data directory.
@@ -99,6 +106,7 @@ type Recovery struct {
 	Pending  uint64   `json:"pending"`    // records queued again
 	TornTail uint64   `json:"torn_bytes"` // cut off the journal's end: never acknowledged
 	Rebuilt  bool     `json:"rebuilt"`    // the ledger was lost or damaged and rebuilt from the journal
+	Lost     uint64   `json:"lost"`       // acknowledged records that this start was the first to find damaged
 	Damages  []Damage `json:"damages"`    // acknowledged records that were lost
 }
 
