@@ -92,6 +92,9 @@ func (s *Sidecar) Start() time.Duration {
 	return time.Since(began)
 }
 
+// Admin is the address of HTTP.
+func (s *Sidecar) Admin() string { return s.admin }
+
 // Pid is the number of the process that runs.
 func (s *Sidecar) Pid() int { return s.process.Process.Pid }
 

@@ -147,7 +147,7 @@ func TestAfterAKill(t *testing.T) {
 	hold(t, acked, observations(t, expect(t, 0, bin, "journal", "export", "--data-dir", s.Dir)))
 
 	spoilt := harness.Observation{Session: "client-1", Sequence: 17}
-	flip(t, s.Dir, spoilt)
+	harness.Spoil(t, s.Dir, spoilt)
 	verdict := expect(t, 1, bin, "journal", "verify", "--data-dir", s.Dir)
 	session := sessionOf(t, bin, s.Dir, spoilt)
 	if !strings.Contains(verdict, "session "+session+" sequence 17") {
@@ -172,30 +172,6 @@ func TestAfterAKill(t *testing.T) {
 	if status, err := other.Status(); err != nil || status.Store.Stored != uint64(len(there)) {
 		t.Errorf("the other store holds %+v, want %d, %v", status, len(there), err)
 	}
-}
-
-// flip changes one byte of an observation's text.
-func flip(t *testing.T, dir string, of harness.Observation) {
-	t.Helper()
-	text := harness.EpisodeOf(of).GetWhat()
-	segments, err := filepath.Glob(filepath.Join(dir, "journal", "*", "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range segments {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if at := bytes.Index(b, append([]byte{0x1a, byte(len(text))}, text...)); at >= 0 { // the field what
-			b[at+2] ^= 1
-			if err := os.WriteFile(path, b, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
-	}
-	t.Fatalf("%v is in none of %v", of, segments)
 }
 
 // sessionOf is the id of a client's session: that of its next observation's record.
