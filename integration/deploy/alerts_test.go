@@ -127,6 +127,9 @@ var causes = []cause{
 
 // TestEachAlertFiresAndStops does to sidecars what the alerts are about, under a real Prometheus to which minutes are seconds.
 func TestEachAlertFiresAndStops(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute and a half; -short leaves it out")
+	}
 	p := startPrometheus(t)
 	told := []string{"EngramSidecarBalanceUneven"} // has its own test below
 	for _, c := range causes {
