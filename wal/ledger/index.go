@@ -14,6 +14,7 @@ type index struct {
 	gens     []*generation // ascending; no two overlap in indexes
 	sessions map[wal.SessionID]*session
 	letters  map[uint64]*letter // dead letters, by the index of the write
+	rejected rejected           // their sequences, by session
 	released wal.Tally          // the writes of released generations
 	from     uint64             // released knows every late fate told at or before this index
 
@@ -26,7 +27,7 @@ type index struct {
 
 func newIndex(k *known) *index {
 	return &index{
-		sessions: map[wal.SessionID]*session{}, letters: map[uint64]*letter{},
+		sessions: map[wal.SessionID]*session{}, letters: map[uint64]*letter{}, rejected: rejected{},
 		expired: map[wal.SessionID]*tomb{}, settled: map[uint64]*tomb{}, known: k,
 	}
 }
@@ -48,11 +49,12 @@ func (g *generation) pending() uint64 { return g.tally.Pending() }
 
 // letter is what is kept in memory of a dead letter; the letter itself is in the file, or in Ledger.unwritten.
 type letter struct {
-	session wal.SessionID
-	home    uint64 // the newest generation that tells of it: the write's own, or one that carries it; 0: only the file does
-	since   uint64 // the oldest one
-	size    int64  // in memory and on disk, about
-	unread  bool   // that it could not be read has been logged
+	session  wal.SessionID
+	sequence uint64
+	home     uint64 // the newest generation that tells of it: the write's own, or one that carries it; 0: only the file does
+	since    uint64 // the oldest one
+	size     int64  // in memory and on disk, about
+	unread   bool   // that it could not be read has been logged
 }
 
 // apply takes in one record of a generation; records come in the order of the journal. The error wraps wal.ErrDamaged: the
@@ -149,8 +151,9 @@ func (x *index) applyLetter(g *generation, r *wal.Record) error {
 	}
 	l := x.letters[c.Index]
 	if l == nil {
-		l = &letter{session: r.Session, since: g.number, size: letterSize(len(c.Payload), len(c.Reason))}
+		l = &letter{session: r.Session, sequence: r.Sequence, since: g.number, size: letterSize(len(c.Payload), len(c.Reason))}
 		x.letters[c.Index] = l
+		x.rejected.add(r.Session, r.Sequence)
 	}
 	l.home = g.number
 	x.settle(c.Index, r.Session, wal.Dead)

@@ -24,8 +24,9 @@ type knownGeneration struct {
 }
 
 type knownLetter struct {
-	session wal.SessionID
-	size    int64
+	session  wal.SessionID
+	sequence uint64
+	size     int64
 }
 
 // Past is what the file knew of the journal as a whole when it was last written; zero where it is lost.

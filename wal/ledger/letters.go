@@ -31,7 +31,8 @@ func (l *Ledger) Bury(d Letter) error {
 	d.own()
 	d.Kind = wal.KindWrite
 	g := l.x.holder(d.Index)
-	l.x.letters[d.Index] = &letter{session: d.Session, home: g.number, since: g.number, size: d.size()}
+	l.x.letters[d.Index] = &letter{session: d.Session, sequence: d.Sequence, home: g.number, since: g.number, size: d.size()}
+	l.x.rejected.add(d.Session, d.Sequence)
 	l.keep(&d)
 	l.tellChange()
 	l.notify()

@@ -84,7 +84,7 @@ func load(p *pages, journal [16]byte, k *known) error {
 		}
 		l, err := decodeLetter(value)
 		if err == nil {
-			k.letters[n] = knownLetter{session: l.Session, size: l.size()}
+			k.letters[n] = knownLetter{session: l.Session, sequence: l.Sequence, size: l.size()}
 		}
 		return err
 	})

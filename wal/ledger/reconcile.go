@@ -25,12 +25,15 @@ func (b *Builder) reconcileLetters() {
 		own := b.x.holder(i)
 		switch {
 		case own == nil:
-			b.x.letters[i] = &letter{session: k.session, since: nowhere, size: k.size}
+			b.x.letters[i] = &letter{session: k.session, sequence: k.sequence, since: nowhere, size: k.size}
 		case own.odd[i-own.base] != wal.Dead: // it met its later fate; that it is gone was not written any more
 		case b.damaged[i]:
-			b.x.letters[i] = &letter{session: k.session, since: own.number, size: k.size}
+			b.x.letters[i] = &letter{session: k.session, sequence: k.sequence, since: own.number, size: k.size}
 		default:
-			b.x.letters[i] = &letter{session: k.session, since: own.number, home: own.number, size: k.size}
+			b.x.letters[i] = &letter{session: k.session, sequence: k.sequence, since: own.number, home: own.number, size: k.size}
+		}
+		if l := b.x.letters[i]; l != nil {
+			b.x.rejected.add(l.session, l.sequence)
 		}
 	}
 }

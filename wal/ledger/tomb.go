@@ -40,6 +40,7 @@ func (x *index) resettle(g *generation, at uint64, s wal.Settled) {
 	if l := x.letters[s.Index]; l != nil {
 		t.span(l.since, l.home)
 		delete(x.letters, s.Index)
+		x.rejected.remove(l.session, l.sequence)
 	}
 	own := x.holder(s.Index)
 	if own != nil {
