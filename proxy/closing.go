@@ -102,8 +102,12 @@ func (w *drainWatch) look(o *observation) {
 	if pending > 0 {
 		return
 	}
-	*w = drainWatch{}
 	last := o.att.Next() - 1
+	if o.fates != nil && !o.fates.finish(last) {
+		w.wait()
+		return
+	}
+	*w = drainWatch{}
 	o.sayClosed(0, fmt.Sprintf("closed at sequence %d: all accepted observations are settled, %d of them as dead letters", last, dead))
 }
 

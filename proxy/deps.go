@@ -69,6 +69,8 @@ type Settlement interface {
 	Remaining(id wal.SessionID) (pending, dead uint64)
 	// Through is the highest sequence such that it and all before it are settled.
 	Through(id wal.SessionID) uint64
+	// Rejected lists the dead ones with a sequence above after, up to through, ascending, at most limit of them.
+	Rejected(id wal.SessionID, after, through uint64, limit int) []uint64
 	// Changed is closed when something is settled after the call.
 	Changed() <-chan struct{}
 }
@@ -110,7 +112,7 @@ const (
 	ReasonDenied      = "denied"
 )
 
-// Deps are the rooms that the edge works with. Upstream, Observer and Logger may be nil.
+// Deps are the rooms that the edge works with. Upstream, News, Observer and Logger may be nil.
 type Deps struct {
 	Journal    Journal
 	Store      Recaller
@@ -118,6 +120,7 @@ type Deps struct {
 	Settlement Settlement
 	Lanes      Lanes
 	Upstream   Upstream // nil where the store is no Engram server
+	News       *News    // where fates are reported; without it INDEXED acks come from the Settlement alone, when a session is drained
 
 	Restored []session.Snapshot // sessions of the process before
 

@@ -45,6 +45,7 @@ type fakeLedger struct {
 
 	mu      sync.Mutex
 	settled map[uint64]bool // by index
+	died    map[uint64]bool // by index: of the settled ones
 	dead    map[wal.SessionID]uint64
 	changed chan struct{}
 	load    Load
@@ -53,7 +54,7 @@ type fakeLedger struct {
 }
 
 func newFakeLedger(j *fakeJournal) *fakeLedger {
-	return &fakeLedger{j: j, settled: map[uint64]bool{}, dead: map[wal.SessionID]uint64{}, changed: make(chan struct{}), load: Load{Capacity: 1000}}
+	return &fakeLedger{j: j, settled: map[uint64]bool{}, died: map[uint64]bool{}, dead: map[wal.SessionID]uint64{}, changed: make(chan struct{}), load: Load{Capacity: 1000}}
 }
 
 func (f *fakeLedger) settle(indexes ...uint64) {
@@ -88,6 +89,18 @@ func (f *fakeLedger) Through(id wal.SessionID) (last uint64) {
 		}
 	}
 	return last
+}
+
+func (f *fakeLedger) Rejected(id wal.SessionID, after, through uint64, limit int) (out []uint64) {
+	records := f.j.records(wal.KindWrite)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range records {
+		if r.Session == id && f.died[r.Index] && r.Sequence > after && r.Sequence <= through && len(out) < limit {
+			out = append(out, r.Sequence)
+		}
+	}
+	return out
 }
 
 func (f *fakeLedger) Changed() <-chan struct{} {

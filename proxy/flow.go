@@ -15,8 +15,9 @@ const unaskedDefault = 16
 
 // manners is how much the sidecar may say to one client of its own accord. The receiver sets it, the supervisor heeds it.
 type manners struct {
-	limit    atomic.Int64 // messages that may wait in the outbox
-	interval atomic.Int64 // nanoseconds between two of them
+	limit    atomic.Int64  // messages that may wait in the outbox
+	interval atomic.Int64  // nanoseconds between two of them; 0 where the client has no wish
+	changed  chan struct{} // cap 1: the interval has changed
 }
 
 func (m *manners) init(clientBuffer uint32) {
@@ -24,22 +25,54 @@ func (m *manners) init(clientBuffer uint32) {
 	if clientBuffer > 0 {
 		m.limit.Store(int64(clientBuffer))
 	}
-	m.interval.Store(int64(gaugeEvery))
+	m.changed = make(chan struct{}, 1)
 }
 
-// slowest is the longest distance that a client can ask for.
-const slowest = time.Hour
+// pause is the distance between two statuses.
+func (m *manners) pause() time.Duration { return max(time.Duration(m.interval.Load()), gaugeEvery) }
+
+// rated says that the client has set a rate, which INDEXED acks heed too.
+func (m *manners) rated() bool { return m.interval.Load() > 0 }
+
+// slowest is the longest distance that a client can ask for. One below the quickest is no wish.
+const (
+	slowest  = time.Hour
+	quickest = time.Millisecond
+)
 
 // rate sets the distance from what the client prefers, in messages a second. Where that is no rate, the distance changes by
 // the factor instead.
-func (m *manners) rate(perSecond float32, factor float64) time.Duration {
-	interval := float64(m.interval.Load()) * factor
+func (m *manners) rate(perSecond float32, factor float64) {
+	before := m.interval.Load()
+	if before == 0 {
+		before = int64(gaugeEvery)
+	}
+	interval := float64(before) * factor
 	if r := float64(perSecond); r > 0 && !math.IsInf(r, 0) { // NaN is not above 0
 		interval = float64(time.Second) / r
 	}
-	d := time.Duration(min(max(interval, float64(gaugeEvery)), float64(slowest)))
+	d := time.Duration(min(interval, float64(slowest)))
+	if d < quickest {
+		d = 0
+	}
 	m.interval.Store(int64(d))
-	return d
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
+}
+
+// rateText tells the client what its rate has come to.
+func (o *observation) rateText() string {
+	text := fmt.Sprintf("at most one status every %v", o.manners.pause())
+	switch d := time.Duration(o.manners.interval.Load()); {
+	case o.fates == nil:
+		return text
+	case d == 0:
+		return text + "; INDEXED acks as they come"
+	default:
+		return fmt.Sprintf("%s, and one INDEXED ack, for all up to it, every %v", text, d)
+	}
 }
 
 // volunteer queues a status that nobody asked for, and says whether the client's manners allowed it.
@@ -63,12 +96,17 @@ func (o *observation) flow(f *envelope.Flow) {
 		err = o.att.Resume()
 		message = fmt.Sprintf("active: send from %d", o.att.Next())
 	case envelope.FlowSlowDown:
-		message = fmt.Sprintf("at most one status every %v", o.manners.rate(f.PreferredRate, 2))
+		o.manners.rate(f.PreferredRate, 2)
+		message = o.rateText()
 	case envelope.FlowSpeedUp:
-		message = fmt.Sprintf("at most one status every %v", o.manners.rate(f.PreferredRate, 0.5))
+		o.manners.rate(f.PreferredRate, 0.5)
+		message = o.rateText()
 	case envelope.FlowBufferStatus:
 		n := max(f.BufferRemaining, 0)
 		o.manners.limit.Store(int64(n))
+		if o.fates != nil {
+			o.fates.due()
+		}
 		message = fmt.Sprintf("at most %d statuses are queued", n)
 	default:
 		o.refuse(ReasonInvalid, fmt.Sprintf("flow.action: expected PAUSE, RESUME, SLOW_DOWN, SPEED_UP or BUFFER_STATUS, got %v", f.Action))
@@ -116,5 +154,30 @@ func (w *warningWatch) look(o *observation) {
 	if o.volunteer(status) {
 		w.warned = pressure
 	}
-	w.changed, w.pause = nil, time.After(time.Duration(o.manners.interval.Load()))
+	w.changed, w.pause = nil, time.After(o.manners.pause())
+}
+
+// paceWatch gives the news of a client that has set a rate their turn. It is the supervisor's.
+type paceWatch struct {
+	changed <-chan struct{}  // the client has set a rate, or taken it back
+	turn    <-chan time.Time // the next turn
+}
+
+func (w *paceWatch) begin(o *observation) {
+	if o.fates != nil {
+		w.changed = o.manners.changed
+	}
+}
+
+// next waits for the next turn, where there is a rate. Without one all may be told at once.
+func (w *paceWatch) next(o *observation) {
+	w.turn = nil
+	if d := time.Duration(o.manners.interval.Load()); d > 0 {
+		w.turn = time.After(d)
+	}
+}
+
+func (w *paceWatch) take(o *observation) {
+	o.fates.due()
+	w.next(o)
 }

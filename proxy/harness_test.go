@@ -58,7 +58,9 @@ func newEdgeWith(t *testing.T, cfg Config, change func(*Deps)) *edge {
 	t.Helper()
 	e := &edge{t: t, journal: newFakeJournal(t), store: &fakeStore{}, counts: &fakeCounts{refused: map[string]int{}}, ended: make(chan struct{})}
 	e.ledger = newFakeLedger(e.journal)
-	deps := Deps{Journal: e.journal, Store: e.store, Pending: e.ledger, Settlement: e.ledger, Lanes: e.ledger, Observer: e.counts}
+	deps := Deps{
+		Journal: e.journal, Store: e.store, Pending: e.ledger, Settlement: e.ledger, Lanes: e.ledger, News: NewNews(), Observer: e.counts,
+	}
 	change(&deps)
 	server, err := New(cfg, deps)
 	if err != nil {

@@ -4,13 +4,16 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/engram-sidecar/engram-sidecar/proxy/envelope"
 	"github.com/engram-sidecar/engram-sidecar/proxy/session"
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
 
-// observation is one ObserveStream. Fields without an owner in their comment are set before the stream is opened and do
+// observation is one ObserveStream or MemoryStream. Fields without an owner in their comment are set before the stream is opened and do
 // not change after.
 type observation struct {
 	pipe
@@ -19,8 +22,9 @@ type observation struct {
 	idText       string
 	space        string
 	lane         wal.Lane
-	backpressure bool // the client wants to be told, and refused, rather than held up
-	limited      bool // the lane has a limit of its own
+	backpressure bool   // the client wants to be told, and refused, rather than held up
+	limited      bool   // the lane has a limit of its own
+	fates        *fates // what the client is to be told of later; nil where it did not ask
 
 	in      received      // the receiver's
 	manners manners       // how much the sidecar says of its own accord
@@ -28,10 +32,32 @@ type observation struct {
 	drain   chan struct{} // closed when the session is closed and is to be drained
 }
 
-// observe serves ObserveStream: it is the supervisor, and starts the receiver.
+// observe serves ObserveStream.
 func (s *Server) observe(_ any, stream grpc.ServerStream) error {
+	return s.serveObservations(stream, "ObserveStream", false)
+}
+
+// memoryStream serves MemoryStream: an ObserveStream with INDEXED acks always on.
+func (s *Server) memoryStream(_ any, stream grpc.ServerStream) error {
+	return s.serveObservations(stream, "MemoryStream", true)
+}
+
+// serveObservations is the supervisor, and starts the receiver.
+func (s *Server) serveObservations(stream grpc.ServerStream, method string, indexed bool) error {
+	md, _ := metadata.FromIncomingContext(stream.Context())
+	wanted, err := readAcks(md)
+	if err != nil {
+		s.observer.Refused(ReasonInvalid)
+		return status.Errorf(codes.InvalidArgument, "metadata %s: %v", acksKey, err)
+	}
 	o := &observation{opened: make(chan struct{}), drain: make(chan struct{})}
-	o.prepare(s, stream, "ObserveStream", o)
+	o.prepare(s, stream, method, o)
+	o.merges = wanted.cumulative
+	if wanted.indexed || indexed {
+		o.fates = &fates{o: o}
+		o.news = o.fates.tell
+		o.room /= 2 // the other half is for the fates that wait
+	}
 	s.streamCount.Add(1)
 	defer s.streamCount.Add(-1)
 	s.streams.Go(o.receiveAll) // ends when this handler has returned; Run waits for it
@@ -61,6 +87,7 @@ func (o *observation) supervise() error {
 		drain   = o.drain
 		drained drainWatch
 		warning warningWatch
+		pace    paceWatch
 	)
 	for {
 		select {
@@ -74,6 +101,13 @@ func (o *observation) supervise() error {
 		case <-opened:
 			opened, fenced = nil, o.att.Fenced()
 			warning.begin(o)
+			pace.begin(o)
+			continue
+		case <-pace.changed:
+			pace.take(o)
+			continue
+		case <-pace.turn:
+			pace.take(o)
 			continue
 		case <-warning.changed:
 			warning.look(o)
@@ -103,10 +137,16 @@ func (o *observation) supervise() error {
 func (o *observation) leave(fenced <-chan struct{}) error {
 	defer func() {
 		if o.att != nil { // finish has seen the receiver out of open, which sets it
+			if o.fates != nil {
+				o.s.news.unfollow(o.id, o.fates)
+			}
 			o.s.log.Debug("session released", "session", o.idText, "after", o.att.Next()-1, "reason", o.result)
 			o.att.Release()
 		}
 	}()
+	if o.fates != nil {
+		o.fates.end()
+	}
 	complete, result := o.finish(fenced)
 	if !complete && o.stream.Context().Err() == nil {
 		return errTakenOver(o.idText)

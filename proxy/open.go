@@ -51,6 +51,11 @@ func (o *observation) open() error {
 	o.backpressure = obs.Init.EnableBackpressure
 	o.manners.init(obs.Init.ClientBufferSize)
 	o.s.log.Debug("session attached", "session", o.idText, "space", o.space, "priority", o.lane, "after", o.att.Next()-1)
+	if o.fates != nil {
+		o.fates.behind = o.att.Next() > 1 // the ledger knows what became of the observations before this stream
+		o.acked = o.att.Next() - 1
+		o.s.news.follow(o.id, o.fates)
+	}
 	o.acknowledge()
 	close(o.opened)
 	return nil

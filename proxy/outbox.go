@@ -19,6 +19,7 @@ type outbox struct {
 
 	start   func() // starts a sender
 	sending bool   // a sender is at work
+	poked   bool   // it has something to look at that is not in here
 	broken  bool   // the sender has failed: there will be none any more
 
 	changed chan struct{} // closed at the next change that somebody waits for; nil while nobody does
@@ -57,16 +58,43 @@ func (o *outbox) push(a answer, text []byte) {
 	}
 }
 
-// rest says that the sender has nothing to do until the next push, and may leave. It returns false where it has.
-func (o *outbox) rest() bool {
+// poke has a sender look at what is not in the outbox: it does not rest before it has.
+func (o *outbox) poke() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.bytes > 0 {
-		return false
+	if o.broken || o.start == nil {
+		return
+	}
+	o.poked = true
+	if !o.sending {
+		o.sending = true
+		o.start()
+	}
+}
+
+// repose is what a sender that found nothing to send does next.
+type repose uint8
+
+const (
+	resting repose = iota // leave: the next push or poke starts another
+	waiting               // wait for the journal, or a nudge
+	looking               // look again: it was poked
+)
+
+// rest says what a sender that found nothing to send does next.
+func (o *outbox) rest() repose {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.poked:
+		o.poked = false
+		return looking
+	case o.bytes > 0:
+		return waiting
 	}
 	o.sending = false
 	o.notify()
-	return true
+	return resting
 }
 
 // retire is told that the sender has left without a rest: there will be no other.

@@ -171,3 +171,29 @@ func TestIdleOutboxKeepsNoMemory(t *testing.T) {
 		t.Error("chunks are kept")
 	}
 }
+
+// A sender that was poked after its last look at the news looks once more: nothing else would tell it.
+func TestPokedOutboxDoesNotRest(t *testing.T) {
+	started := 0
+	o := outbox{start: func() { started++ }}
+	o.poke()
+	o.poke()
+	if started != 1 {
+		t.Fatalf("%d senders were started, want one", started)
+	}
+	if got := o.rest(); got != looking {
+		t.Errorf("a poked sender does %v, want %v", got, looking)
+	}
+	if got := o.rest(); got != resting || o.level().sending {
+		t.Errorf("then it does %v, want %v", got, resting)
+	}
+	o.poke()
+	if started != 2 {
+		t.Error("a poke after the rest starts no sender")
+	}
+	o.retire()
+	o.poke()
+	if started != 2 {
+		t.Error("a poke starts a sender that has failed")
+	}
+}

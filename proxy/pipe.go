@@ -23,6 +23,7 @@ type pipe struct {
 	method   string
 	producer Producer
 	owner    pipeOwner
+	room     int // bytes of answers that may wait for the client
 
 	// writing is held by whoever appends to the journal or changes what may be appended: the receiver, whoever deals with a
 	// refusal, and the end of the stream, which thereby waits for the others. It is taken before the outbox's lock.
@@ -36,6 +37,10 @@ type pipe struct {
 	quit   chan struct{} // closed by finish: the sender is to leave, whatever is left
 
 	draining bool // the receiver's: the stream ends when it has drained, not with the client's half-close
+
+	merges bool             // one accepted ack stands for those right before it; set before the first push
+	news   func(*sendBatch) // the sender sends these too, once all answers that are settled are sent; set before the first push
+	acked  uint64           // the sender's: the highest sequence that it has told to be accepted
 
 	once     sync.Once
 	result   error       // what the stream ends with; set before ending is closed
@@ -59,6 +64,7 @@ type pipeOwner interface {
 func (p *pipe) prepare(s *Server, stream grpc.ServerStream, method string, owner pipeOwner) {
 	p.s, p.stream, p.method, p.owner = s, stream, method, owner
 	p.producer = s.deps.Journal.NewProducer()
+	p.room = s.cfg.AnswerBytes
 	p.nudged = make(chan struct{}, 1)
 	p.ending, p.halt, p.quit = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	p.start = func() { s.streams.Go(p.send) } // ends when nothing is owed, or at quit; Run waits for it
@@ -123,7 +129,7 @@ func (p *pipe) wait(halt, orHalt <-chan struct{}, enough func(level) bool) bool 
 // when there is none any more, and the end of the stream has begun then. What comes after that is not looked at: it could
 // only be refused, as a gap behind what was not taken.
 func (p *pipe) receive(f *Frame) bool {
-	bytes, payload := p.s.cfg.AnswerBytes, p.s.cfg.WindowBytes
+	bytes, payload := p.room, p.s.cfg.WindowBytes
 	if !p.wait(p.halt, nil, func(l level) bool { return l.bytes < bytes && l.payload < payload }) {
 		return false
 	}

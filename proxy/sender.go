@@ -20,6 +20,9 @@ func (p *pipe) send() {
 	for {
 		p.learn()
 		batch.collect(p)
+		if p.news != nil {
+			p.news(batch)
+		}
 		if err := batch.send(p); err != nil {
 			p.end(err, false)
 			return
@@ -27,8 +30,13 @@ func (p *pipe) send() {
 		if len(batch.ends) > 0 {
 			continue
 		}
-		if rested = p.rest(); rested {
+		switch p.rest() {
+		case resting:
+			rested = true
 			return
+		case looking:
+			continue
+		case waiting:
 		}
 		select {
 		case <-p.producer.Wake():
@@ -51,6 +59,10 @@ type sendBatch struct {
 	guess   int // bytes
 	acks    int
 	arrived int64 // of the oldest ack
+
+	held   answer // with pipe.merges: an accepted ack that the next one may stand for
+	heldID []byte // its text
+	holds  bool
 }
 
 var batches sync.Pool // of *sendBatch
@@ -66,25 +78,54 @@ func newSendBatch() *sendBatch {
 func (b *sendBatch) collect(p *pipe) {
 	b.buf, b.ends, b.acks = nil, b.ends[:0], 0
 	p.take(func(a *answer, text []byte) bool {
-		if b.buf == nil {
-			b.buf = make([]byte, 0, max(b.guess, 256))
-		}
-		switch a.kind {
-		case answerReady, answerUnasked:
-			b.buf = append(b.buf, text...)
-		case answerAck:
+		if a.kind == answerAck {
 			if b.acks == 0 {
 				b.arrived = a.arrived
 			}
 			b.acks++
-			b.buf = p.owner.appendAnswer(b.buf, a, text)
-		case answerRefused:
-			b.buf = p.owner.appendAnswer(b.buf, a, text)
+			p.acked = a.sequence
+			if p.merges {
+				b.held, b.heldID, b.holds = *a, append(b.heldID[:0], text...), true
+				return true
+			}
 		}
-		b.ends = append(b.ends, len(b.buf))
-		return len(b.buf) < sendBatchBytes
+		b.letGo(p)
+		return b.encode(p, a, text)
 	})
+	b.letGo(p)
 	b.guess = min(max(len(b.buf), 256), sendBatchBytes+512) // what comes is likely to be as much as this
+}
+
+// encode appends one message, and says whether there is room for more.
+func (b *sendBatch) encode(p *pipe, a *answer, text []byte) (more bool) {
+	b.begin()
+	switch a.kind {
+	case answerReady, answerUnasked:
+		b.buf = append(b.buf, text...)
+	case answerAck, answerRefused:
+		b.buf = p.owner.appendAnswer(b.buf, a, text)
+	}
+	return b.end()
+}
+
+// letGo encodes the ack that stands for those before it.
+func (b *sendBatch) letGo(p *pipe) {
+	if b.holds {
+		b.holds = false
+		b.encode(p, &b.held, b.heldID)
+	}
+}
+
+// begin makes room for a message to be appended to buf, and end notes where it ends.
+func (b *sendBatch) begin() {
+	if b.buf == nil {
+		b.buf = make([]byte, 0, max(b.guess, 256))
+	}
+}
+
+func (b *sendBatch) end() (more bool) {
+	b.ends = append(b.ends, len(b.buf))
+	return len(b.buf) < sendBatchBytes
 }
 
 func (b *sendBatch) send(p *pipe) error {

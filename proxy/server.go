@@ -29,6 +29,7 @@ type Server struct {
 	observer Observer
 	sessions *session.Manager
 	gauge    *gauge
+	news     *News
 	grpc     *grpc.Server
 	health   *health.Server
 
@@ -61,11 +62,14 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, deps: deps, log: deps.Logger, observer: deps.Observer, sessions: session.New(cfg.Session),
+		cfg: cfg, deps: deps, log: deps.Logger, observer: deps.Observer, news: deps.News, sessions: session.New(cfg.Session),
 		gauge:    &gauge{journal: deps.Journal, lanes: deps.Lanes},
 		health:   health.NewServer(),
 		stopping: make(chan struct{}),
 		scans:    make(chan struct{}, maxScans),
+	}
+	if s.news == nil {
+		s.news = NewNews()
 	}
 	if s.log == nil {
 		s.log = hclog.NewNullLogger()

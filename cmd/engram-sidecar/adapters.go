@@ -18,20 +18,31 @@ var (
 	_ proxy.Observer   = (*admin.Metrics)(nil)
 )
 
-// sink is the ledger as the forwarder sees it.
-type sink struct{ *ledger.Ledger }
+// sink is the ledger as the forwarder sees it, and the edge's news beside it.
+type sink struct {
+	*ledger.Ledger
+	news *proxy.News
+}
 
-// Settle implements forward.Sink. That a record was settled before is no news: an answer may come twice.
+// Settle implements forward.Sink. That a record was settled before is nothing to the ledger: an answer may come twice. The
+// news come first, so that a stream that waits until the ledger has settled all has been told of each.
 func (s sink) Settle(r *wal.Record, o forward.Outcome) {
 	fate := wal.Delivered
 	if o == forward.Damaged {
 		fate = wal.Damaged
 	}
+	s.news.Settled(r, fate)
 	s.Ledger.Settle(r.Index, r.Session, fate)
 }
 
 // Bury implements forward.Sink.
-func (s sink) Bury(l forward.Letter) error { return s.Ledger.Bury(ledger.Letter(l)) }
+func (s sink) Bury(l forward.Letter) error {
+	if err := s.Ledger.Bury(ledger.Letter(l)); err != nil {
+		return err
+	}
+	s.news.Settled(&l.Record, wal.Dead)
+	return nil
+}
 
 // restored shows the sessions that recovery found as the edge wants them.
 func restored(sessions []ledger.Session) []session.Snapshot {

@@ -54,6 +54,7 @@ type sidecar struct {
 	backlog *backlog
 	store   backend
 	forward *forward.Forwarder
+	news    *proxy.News // from the forwarder to the edge: what has become of what was accepted
 	edge    *proxy.Server
 }
 
@@ -68,7 +69,7 @@ type backend interface {
 // on them before it can be, but for the admin server, which says so. With an error the parts begun so far are in the group,
 // for the caller to stop.
 func assemble(cfg config.Config, log hclog.Logger, parts *actor.Group) (*sidecar, error) {
-	s := &sidecar{cfg: cfg, log: log, metrics: admin.NewMetrics(), started: time.Now()}
+	s := &sidecar{cfg: cfg, log: log, metrics: admin.NewMetrics(), started: time.Now(), news: proxy.NewNews()}
 	var err error
 	if s.guard, err = newGuard(cfg); err != nil {
 		return nil, err
@@ -209,7 +210,7 @@ func (s *sidecar) beginForwarding(parts *actor.Group) (err error) {
 		forward.Config{BatchItems: wish.BatchItems, BatchBytes: wish.BatchBytes, Parallel: wish.Parallel, Grace: cleanGrace / 2},
 		forward.Deps{
 			Queue: s.backlog.queue, Cache: s.backlog.cache, Store: s.store, Source: s.state.Journal,
-			Sink: sink{s.state.Ledger}, Logger: s.log.Named("forward"),
+			Sink: sink{s.state.Ledger, s.news}, Logger: s.log.Named("forward"),
 		})
 	if err != nil {
 		return err
@@ -236,6 +237,7 @@ func (s *sidecar) beginEdge(parts *actor.Group) (err error) {
 			Settlement: s.state.Ledger,
 			Lanes:      s.backlog,
 			Upstream:   upstream,
+			News:       s.news,
 			Restored:   restored(s.state.Sessions),
 			Tokens:     s.guard.tokens,
 			TLS:        s.guard.grpcTLS(),

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/engram-sidecar/engram-sidecar/proxy"
 	"github.com/engram-sidecar/engram-sidecar/proxy/admin"
 	"github.com/engram-sidecar/engram-sidecar/proxy/forward"
 	"github.com/engram-sidecar/engram-sidecar/recovery"
@@ -77,7 +78,7 @@ func TestSinkTellsTheLedger(t *testing.T) {
 		}
 		records = append(records, r)
 	}
-	s := sink{state.Ledger}
+	s := sink{state.Ledger, proxy.NewNews()}
 	s.Settle(&records[0], forward.Delivered)
 	s.Settle(&records[1], forward.Damaged)
 	if err := s.Bury(forward.Letter{Record: records[2], Reason: "no", Attempts: 1, DiedAt: time.Now()}); err != nil {
