@@ -68,9 +68,11 @@ func with(ctx context.Context, token string) context.Context {
 
 // everyMethod lists the paths of all services served here, and some that are not.
 func everyMethod() []string {
-	paths := []string{"/engram.v1.EngramService/Levitate", "/no.such.Service/Do", "/grpc.health.v1.Health/Check",
+	paths := []string{
+		"/engram.v1.EngramService/Levitate", "/no.such.Service/Do", "/grpc.health.v1.Health/Check",
 		"/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/List", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-		"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "/", "//", "/engram.v1.EngramService/"}
+		"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "/", "//", "/engram.v1.EngramService/",
+	}
 	methods := pb.File_engram_v1_service_proto.Services().ByName("EngramService").Methods()
 	for i := range methods.Len() {
 		paths = append(paths, "/engram.v1.EngramService/"+string(methods.Get(i).Name()))
@@ -201,8 +203,10 @@ func TestRightsInASpace(t *testing.T) {
 
 func TestWhatIsNotBoundToASpaceNeedsEveryRight(t *testing.T) {
 	e, _ := guarded(t)
-	for _, path := range []string{"ExecuteQuery", "Introspect", "RebalanceSpaces", "MigrateSpace", "ApplyReplicationBatch",
-		"GetReplicationStatus", "MemoryFlow", "Stream", "Levitate"} {
+	for _, path := range []string{
+		"ExecuteQuery", "Introspect", "RebalanceSpaces", "MigrateSpace", "ApplyReplicationBatch",
+		"GetReplicationStatus", "MemoryFlow", "Stream", "Levitate",
+	} {
 		err := e.conn.Invoke(with(e.ctx, notesToken), "/engram.v1.EngramService/"+path, &pb.ForgetRequest{MemorySpaceId: "notes"}, &pb.ForgetResponse{})
 		wantStatus(t, err, codes.PermissionDenied, "needs the right *:rw")
 		err = e.conn.Invoke(with(e.ctx, allToken), "/engram.v1.EngramService/"+path, &pb.ForgetRequest{}, &pb.ForgetResponse{})

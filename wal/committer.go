@@ -80,6 +80,7 @@ func (j *Journal) commitIn(cur *generation, b *batch) (*generation, error) {
 		if err != nil {
 			return cur, err
 		}
+		next.tail.inherit(&cur.tail)
 		cur = next
 	}
 	var took time.Duration
@@ -110,12 +111,14 @@ func (j *Journal) nextGeneration() (*generation, error) {
 }
 
 func (j *Journal) writeSynced(g *generation, b *batch) error {
+	g.tail.reserve(b.bytes)
 	if err := g.log.WriteBatch(&b.tw); err != nil {
 		if isNoRoom(err) {
 			return fmt.Errorf("%w: %w", errNoRoom, err)
 		}
 		return fmt.Errorf("write %s: %w", g.path, err)
 	}
+	g.tail.forget()
 	if err := syncSegment(g.log); err != nil { // never asked a second time: Linux marks the pages clean after a failure
 		return fmt.Errorf("%w: %s: %w", errSync, g.path, err)
 	}

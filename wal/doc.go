@@ -142,7 +142,8 @@
 //   - it checks only the last segment and no continuity: every frame names its index, batch and generation;
 //   - two processes may open the same log: AcquireLock;
 //   - an empty log: AllowEmpty, and a head is part of every generation's first batch;
-//   - it keeps the segment in memory, and grows it by copying: generations are small;
+//   - it keeps the segment in memory, and grows it by copying: the committer takes that memory away after each batch (see
+//     tail), and where it could not generations would still be small;
 //   - a batch that crosses segments is synced in parts: it never does;
 //   - modes 0750 and 0640: 0700 and 0600;
 //   - indexes must follow each other: a generation counts from 1, and what it refuses ends the journal.

@@ -26,6 +26,7 @@ type generation struct {
 	sealed  bool     // nothing more will be written; guarded by Journal.gens
 
 	log    *tidwall.Log // the committer's; nil once sealed
+	tail   tail         // of log
 	file   *os.File     // the committer's, to take back a failed write; nil once sealed
 	roomed bool         // the keeper's: it need not try again to allocate the journal's own room
 }
@@ -48,7 +49,7 @@ func prepareGeneration(journalDir string, journal [16]byte, number uint64, room 
 	if err != nil {
 		return nil, fmt.Errorf("make generation %d: %w", number, err)
 	}
-	g := &generation{number: number, seal: newSeal(journal, number), path: SegmentPath(journalDir, number), log: log}
+	g := &generation{number: number, seal: newSeal(journal, number), path: SegmentPath(journalDir, number), log: log, tail: tailOf(log)}
 	if g.file, err = os.OpenFile(g.path, os.O_RDWR, 0); err != nil {
 		return nil, errors.Join(fmt.Errorf("make generation %d: %w", number, err), log.Close())
 	}
