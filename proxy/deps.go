@@ -55,6 +55,13 @@ type Recaller interface {
 	Capabilities() store.Capabilities
 }
 
+// Versioner is a Recaller that also knows which version of a memory it has. One whose Capabilities say Versions may be one:
+// it keeps an older pending version from being shown where a newer one has overtaken it on the way to the store.
+type Versioner interface {
+	// Versions returns the version of each id in the space, 0 where it has none.
+	Versions(ctx context.Context, space string, ids []string) ([]uint64, error)
+}
+
 // Pending shows what is accepted and not yet delivered.
 type Pending interface {
 	// Visit calls visit with the pending writes of a space, newest first, until it returns false. Whatever was durable when

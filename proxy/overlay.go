@@ -5,88 +5,65 @@ import (
 	"cmp"
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
+	"github.com/engram-sidecar/engram-sidecar/proxy/envelope"
 	"github.com/engram-sidecar/engram-sidecar/proxy/store"
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
 
-// pendingBudget is how long a recall looks through what is not yet delivered, where its deadline does not say less.
-const pendingBudget = 2 * time.Second
-
-// maxScans bounds how many recalls look through it at a time: each reads and scores all that is pending in its space.
-const maxScans = 4
-
-// ask puts a query to the store and to what the store does not have yet. The pending set comes first: what is delivered
-// while the two are asked is then seen twice, and merged, rather than not at all.
-func (s *Server) ask(ctx context.Context, q store.Query) (*answerSet, error) {
-	began := time.Now()
-	var out answerSet
-	pending := overlay{q: q, versions: map[string]uint64{}}
-	if !q.Committed {
-		if err := pending.fill(ctx, s.deps.Pending, s.scans); err != nil {
-			if ctx.Err() != nil {
-				return nil, status.FromContextError(ctx.Err()).Err()
-			}
-			s.log.Warn("a recall shows only part of what is not yet delivered", "space", q.Space, "error", err)
-			out.partial = append(out.partial, partialPending)
-		} else if q.Vector == nil && len(pending.versions) > 0 { // nothing here can tell which of them such a cue means
-			out.partial = append(out.partial, partialPending)
-		}
-	}
-	wider := q
-	wider.K += min(len(pending.versions), q.K) // some of the store's may be superseded by a pending version
-	answer, err := s.deps.Store.Recall(ctx, wider)
-	if err != nil {
-		if err := s.withoutStore(ctx, q, err); err != nil {
-			return nil, err
-		}
-		out.partial = append([]string{partialStore}, out.partial...)
-	}
-	out.hits = pending.merge(answer.Hits)
-	out.considered = answer.Considered + pending.considered
-	out.above = max(answer.Above+pending.above, len(out.hits))
-	out.raw, out.took = answer.Raw, time.Since(began)
-	return &out, nil
-}
-
-// withoutStore says whether a recall can do without the store that has just failed it: nil, or what the call ends with.
-func (s *Server) withoutStore(ctx context.Context, q store.Query, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return status.FromContextError(ctx.Err()).Err()
-	case store.ClassOf(err) == store.ClassPermanent:
-		return s.invalid(err)
-	case q.Vector == nil, q.Committed: // nothing that is here answers such a question
-		return status.Errorf(codes.Unavailable, "the store cannot be asked now: %v; try again later", err)
-	}
-	s.log.Warn("a recall is answered without the store", "space", q.Space, "error", err)
-	return nil
-}
-
 // overlay is what a query finds among the pending writes of its space.
 type overlay struct {
 	q        store.Query
-	versions map[string]uint64 // the newest pending version of each id
-	best     hitHeap           // of those that reach the threshold, the K best, the worst of them first
+	versions map[idKey]uint64 // the newest pending version of each id
+	best     rankedHeap       // of those that answer the query, the K best, the worst of them first
 
 	considered, above int
-	scratch           []float32
+	vector            []float32
+	scene             envelope.Circumstances
 }
+
+// ranked is a hit with its place in the answer to a query without a vector.
+type ranked struct {
+	store.Hit
+	moment  store.Moment
+	foreign bool // the store has an order of its own, which nothing here can tell
+}
+
+// maxOverlay bounds how many pending ids one recall keeps, some 20 MB of them.
+const maxOverlay = 400_000
+
+var errTooMany = errors.New("more memories are pending than one recall keeps count of")
+
+// idKey stands for an id: two hashes that no client can foresee, 128 bits.
+type idKey [2]uint64
+
+var idSeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+func keyOf[T string | []byte](id T) (k idKey) {
+	for i, seed := range idSeeds {
+		var h maphash.Hash
+		h.SetSeed(seed)
+		_, _ = h.WriteString(string(id)) // it cannot fail
+		k[i] = h.Sum64()
+	}
+	return k
+}
+
+// newOverlay prepares an overlay for a query.
+func newOverlay(q store.Query) *overlay { return &overlay{q: q, versions: map[idKey]uint64{}} }
+
+// judges says whether pending writes can be judged by the query here, or only by the store.
+func (o *overlay) judges() bool { return o.q.Vector != nil || o.q.Cue == store.CueContext }
 
 // fill goes through the pending writes, newest first, so that the first version of an id is the one that counts. An error
 // means that there are more. It waits for a slot first, within its budget.
 func (o *overlay) fill(ctx context.Context, pending Pending, slots chan struct{}) error {
-	budget := pendingBudget
-	if deadline, ok := ctx.Deadline(); ok {
-		budget = min(budget, time.Until(deadline)/2) // the other half is the store's
-	}
-	bounded, cancel := context.WithTimeout(ctx, budget)
+	bounded, cancel := context.WithTimeout(ctx, pendingShare(ctx))
 	defer cancel()
 	select {
 	case slots <- struct{}{}:
@@ -94,83 +71,136 @@ func (o *overlay) fill(ctx context.Context, pending Pending, slots chan struct{}
 	case <-bounded.Done():
 		return fmt.Errorf("%d recalls look through it already: %w", cap(slots), context.Cause(bounded))
 	}
-	return pending.Visit(bounded, o.q.Space, func(r *wal.Record) bool {
-		o.add(r)
-		return true
+	full := false
+	err := pending.Visit(bounded, o.q.Space, func(r *wal.Record) bool {
+		full = len(o.versions) >= maxOverlay
+		if !full {
+			o.add(r)
+		}
+		return !full
 	})
+	if full {
+		return errTooMany
+	}
+	return err
 }
 
 // add looks at one record, and copies what it keeps: the record's slices may hold on to a whole read buffer.
 func (o *overlay) add(r *wal.Record) {
-	id := string(r.ID)
-	if _, superseded := o.versions[id]; superseded {
+	key := keyOf(r.ID)
+	if _, superseded := o.versions[key]; superseded {
 		return
 	}
 	at := time.Unix(0, r.Time)
 	if !o.q.Before.IsZero() && !at.Before(o.q.Before) {
 		return
 	}
-	o.versions[id] = r.Index
-	if o.q.Vector == nil {
-		return // only an embedding can be compared here
+	o.versions[key] = r.Index
+	if !o.judges() {
+		return
 	}
 	o.considered++
-	score, ok := o.score(r.Form, r.Payload)
-	if !ok || score < o.q.Threshold {
+	hit := ranked{Hit: store.Hit{Version: r.Index, CommittedAt: at, Form: r.Form, Body: r.Payload}}
+	if !o.judge(&hit) {
 		return
 	}
 	o.above++
+	hit.ID = string(r.ID)
+	hit.moment.ID = hit.ID
 	if len(o.best) == o.q.K {
-		if score <= o.best[0].Score {
+		if o.order(&hit, &o.best[0]) >= 0 {
 			return
 		}
-		heap.Pop(&o.best)
+		o.pop()
 	}
-	heap.Push(&o.best, store.Hit{
-		ID: id, Score: score, HasScore: true, Version: r.Index, CommittedAt: at, Form: r.Form, Body: bytes.Clone(r.Payload),
-	})
+	hit.Body = bytes.Clone(r.Payload)
+	o.push(hit)
+}
+
+// judge scores a hit, or finds its moment, and says whether it answers the query.
+func (o *overlay) judge(h *ranked) bool {
+	if o.q.Vector == nil || !o.q.Filter.IsZero() {
+		if store.CircumstancesOf(h.Form, h.Body, &o.scene) != nil || !o.q.Filter.Match(&o.scene) {
+			return false
+		}
+		h.moment.When, h.moment.HasWhen = o.scene.When, o.scene.HasWhen
+	}
+	if o.q.Vector == nil {
+		return true
+	}
+	h.Score, h.HasScore = o.score(h.Form, h.Body)
+	return h.HasScore && h.Score >= o.q.Threshold
 }
 
 func (o *overlay) score(form wal.Form, body []byte) (float32, bool) {
 	var ok bool
-	o.scratch, ok = appendEmbedding(o.scratch[:0], form, body)
+	o.vector, ok = appendEmbedding(o.vector[:0], form, body)
 	if !ok {
 		return 0, false
 	}
-	return cosine(o.q.Vector, o.scratch), true
+	return cosine(o.q.Vector, o.vector), true
+}
+
+// superseded says that a hit of the store's has a newer version among the pending writes.
+func (o *overlay) superseded(h *store.Hit) bool {
+	pending, ok := o.versions[keyOf(h.ID)]
+	return ok && h.Version < pending
 }
 
 // merge joins the store's hits with the pending ones: no id twice, the newer version wins, best first.
 func (o *overlay) merge(hits []store.Hit) []store.Hit {
-	merged := make([]store.Hit, 0, len(hits)+len(o.best))
+	merged := make([]ranked, 0, len(hits)+len(o.best))
 	stored := map[string]bool{}
 	for _, h := range hits {
-		pending, isPending := o.versions[h.ID]
-		if (isPending && h.Version < pending) || stored[h.ID] {
+		if stored[h.ID] || o.superseded(&h) {
 			continue
 		}
 		stored[h.ID] = true
-		if !h.HasScore && o.q.Vector != nil {
-			h.Score, h.HasScore = o.score(h.Form, h.Body)
-		}
-		merged = append(merged, h)
+		merged = append(merged, o.rank(h))
 	}
 	for _, h := range o.best {
 		if !stored[h.ID] {
 			merged = append(merged, h)
 		}
 	}
-	if o.q.Vector != nil {
-		slices.SortStableFunc(merged, better)
+	if o.judges() {
+		slices.SortStableFunc(merged, func(a, b ranked) int { return o.order(&a, &b) })
 	}
-	return merged[:min(len(merged), o.q.K)]
+	out := make([]store.Hit, 0, min(len(merged), o.q.K))
+	for i := range merged[:min(len(merged), o.q.K)] {
+		out = append(out, merged[i].Hit)
+	}
+	return out
 }
 
-// better puts the higher score first, and what has none behind the rest, in the store's order.
-func better(a, b store.Hit) int {
+// rank finds the place of one of the store's hits.
+func (o *overlay) rank(h store.Hit) ranked {
+	r := ranked{Hit: h, moment: store.Moment{ID: h.ID}, foreign: h.Form == store.FormMemory}
 	switch {
+	case o.q.Vector != nil && !h.HasScore:
+		r.Score, r.HasScore = o.score(h.Form, h.Body)
+	case o.q.Vector == nil && o.judges() && store.CircumstancesOf(h.Form, h.Body, &o.scene) == nil:
+		r.moment.When, r.moment.HasWhen = o.scene.When, o.scene.HasWhen
+	}
+	return r
+}
+
+// order puts the better hit first: the higher score, and what has none behind the rest, in the store's order; for a query
+// without a vector what happened later, and behind it, in the store's order, what comes from an Engram server. Ids decide
+// where these are equal.
+func (o *overlay) order(a, b *ranked) int {
+	switch {
+	case o.q.Vector == nil && a.foreign && b.foreign:
+		return 0
+	case o.q.Vector == nil && a.foreign != b.foreign:
+		if a.foreign {
+			return 1
+		}
+		return -1
+	case o.q.Vector == nil:
+		return store.Later(a.moment, b.moment)
 	case a.HasScore && b.HasScore:
-		return cmp.Compare(b.Score, a.Score)
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.ID, b.ID))
 	case a.HasScore:
 		return -1
 	case b.HasScore:
@@ -180,25 +210,37 @@ func better(a, b store.Hit) int {
 	}
 }
 
-// hitHeap has the worst hit at its root.
-type hitHeap []store.Hit
+func (o *overlay) push(h ranked) {
+	o.best = append(o.best, h)
+	heap.Fix(&byRank{o}, len(o.best)-1)
+}
 
-func (h hitHeap) Len() int           { return len(h) }
-func (h hitHeap) Less(i, j int) bool { return h[i].Score < h[j].Score }
-func (h hitHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-
-// Push implements heap.Interface.
-func (h *hitHeap) Push(x any) {
-	if hit, ok := x.(store.Hit); ok {
-		*h = append(*h, hit)
+func (o *overlay) pop() {
+	last := len(o.best) - 1
+	o.best[0] = o.best[last]
+	o.best[last] = ranked{}
+	if o.best = o.best[:last]; last > 0 {
+		heap.Fix(&byRank{o}, 0)
 	}
 }
 
-// Pop implements heap.Interface.
-func (h *hitHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	old[len(old)-1] = store.Hit{}
-	*h = old[:len(old)-1]
-	return last
-}
+// rankedHeap has the worst hit at its root.
+type rankedHeap []ranked
+
+// byRank is the heap's order, as container/heap wants it.
+type byRank struct{ o *overlay }
+
+// Len implements heap.Interface.
+func (h *byRank) Len() int { return len(h.o.best) }
+
+// Less implements heap.Interface.
+func (h *byRank) Less(i, j int) bool { return h.o.order(&h.o.best[i], &h.o.best[j]) > 0 }
+
+// Swap implements heap.Interface.
+func (h *byRank) Swap(i, j int) { h.o.best[i], h.o.best[j] = h.o.best[j], h.o.best[i] }
+
+// Push implements heap.Interface; push does it.
+func (h *byRank) Push(any) {}
+
+// Pop implements heap.Interface; pop does it.
+func (h *byRank) Pop() any { return nil }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -102,78 +101,6 @@ func (s *Server) answer(ctx context.Context, r *pb.RecallRequest) (*answerSet, e
 		return nil, status.Errorf(codes.InvalidArgument, "RecallRequest: %v", err)
 	}
 	return s.ask(ctx, q)
-}
-
-// query makes a store's query of a cue, but for Raw.
-func (s *Server) query(space string, cue *pb.Cue, limit int64) (store.Query, error) {
-	name, err := s.spaceOf([]byte(space))
-	if err != nil {
-		return store.Query{}, s.invalid(err)
-	}
-	if limit == 0 {
-		limit = int64(cue.GetMaxResults())
-	}
-	switch {
-	case limit < 0:
-		return store.Query{}, s.invalid(fmt.Errorf("max_results: expected 0 (%d) or more, got %d", defaultResults, limit))
-	case limit == 0:
-		limit = defaultResults
-	}
-	q := store.Query{
-		Space: name, K: int(min(limit, maxResults)),
-		Threshold: max(cue.GetEmbedding().GetSimilarityThreshold(), cue.GetThreshold().GetValue()),
-	}
-	switch kind := cueKind(cue); {
-	case kind == "":
-		return store.Query{}, s.invalid(fmt.Errorf("cue: expected one of %s, got none", s.cues()))
-	case kind == store.CueEmbedding:
-		q.Vector = cue.GetEmbedding().GetVector()
-		return q, s.checkVector(q.Vector)
-	case !s.deps.Store.Capabilities().Can(kind):
-		return store.Query{}, status.Errorf(codes.Unimplemented, "cue: the %s store can be asked by %s, not by %s",
-			s.deps.Store.Capabilities().Name, s.cues(), kind)
-	}
-	return q, nil
-}
-
-// cues names the kinds of cue that can be answered.
-func (s *Server) cues() string {
-	names := []string{string(store.CueEmbedding)}
-	for _, cue := range s.deps.Store.Capabilities().Cues {
-		if cue != store.CueEmbedding {
-			names = append(names, string(cue))
-		}
-	}
-	return strings.Join(names, ", ")
-}
-
-func cueKind(cue *pb.Cue) store.Cue {
-	switch cue.GetCueType().(type) {
-	case *pb.Cue_Embedding:
-		return store.CueEmbedding
-	case *pb.Cue_Context:
-		return store.CueContext
-	case *pb.Cue_Temporal:
-		return store.CueTemporal
-	case *pb.Cue_Semantic:
-		return store.CueSemantic
-	case *pb.Cue_Pattern:
-		return store.CuePattern
-	default:
-		return ""
-	}
-}
-
-func (s *Server) checkVector(v []float32) error {
-	if len(v) != store.Dimensions {
-		return s.invalid(fmt.Errorf("cue.embedding.vector: expected %d dimensions, got %d", store.Dimensions, len(v)))
-	}
-	for i, x := range v {
-		if f := float64(x); math.IsNaN(f) || math.IsInf(f, 0) {
-			return s.invalid(fmt.Errorf("cue.embedding.vector[%d]: expected a finite number, got %v", i, x))
-		}
-	}
-	return nil
 }
 
 // answerSet is what is known about a question, best first.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"slices"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -23,7 +24,7 @@ func (s *Server) recallStream(_ any, stream grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	linked := s.link(r.GetSessionId(), q.Committed) // before the pending set is pinned: what was durable by now is in it
+	linked := s.link(r.GetSessionId(), &q) // before the pending set is pinned: what was durable by now is in it
 	answer, err := s.ask(stream.Context(), q)
 	if err != nil {
 		return err
@@ -57,13 +58,14 @@ func (s *Server) streamQuery(r *pb.StreamingRecallRequest) (store.Query, error) 
 	}
 	q.Committed = r.GetSnapshotIsolation()
 	if at := r.GetSnapshotTime(); at != nil {
-		if err := at.CheckValid(); err != nil {
+		upTo, err := timeOf("snapshot_time", at)
+		if err != nil {
 			return q, s.invalid(err)
 		}
 		if c := s.deps.Store.Capabilities(); !c.CommitTimes {
 			return q, status.Errorf(codes.Unimplemented, "snapshot_time: the %s store keeps no commit times; leave it out", c.Name)
 		}
-		q.Before = at.AsTime()
+		q.Before = upTo.Add(1) // the request's own moment is still in it
 	}
 	raw := &pb.RecallRequest{MemorySpaceId: q.Space, Cue: r.GetCue(), MaxResults: clampInt32(q.K)}
 	if q.Raw, err = proto.Marshal(raw); err != nil {
@@ -77,15 +79,19 @@ type link struct {
 	durable  uint64 // acked, or could have been, before the pending set was pinned
 	settled  uint64 // and in the store by then, or a dead letter
 	isolated bool
+	past     bool // the answer shows an earlier moment, and nothing here knows how far the session was then
 }
 
 // link looks at the session that a request names. An unknown one shows nothing.
-func (s *Server) link(text string, isolated bool) link {
+func (s *Server) link(text string, q *store.Query) link {
 	id, err := wal.ParseSessionID(text)
 	if err != nil {
 		return link{}
 	}
-	l := link{settled: s.deps.Settlement.Through(id), isolated: isolated}
+	l := link{
+		settled: s.deps.Settlement.Through(id), isolated: q.Committed,
+		past: !q.Before.IsZero() && q.Before.Before(time.Now()),
+	}
 	if durable, ok := s.sessions.Durable(id); ok {
 		l.durable = durable
 	}
@@ -95,7 +101,7 @@ func (s *Server) link(text string, isolated bool) link {
 // visible is the highest sequence such that it and all before it are in the answer's reach. A dead letter counts as seen.
 func (l link) visible(a *answerSet) uint64 {
 	switch {
-	case slices.Contains(a.partial, partialStore):
+	case l.past, slices.Contains(a.partial, partialStore):
 		return 0 // what was delivered cannot be seen
 	case l.isolated, slices.Contains(a.partial, partialPending):
 		return l.settled

@@ -331,9 +331,17 @@ func TestSnapshots(t *testing.T) {
 	}
 	request.SnapshotIsolation = false
 	at := time.Unix(0, writes[2].Time)
+	request.SnapshotTime = timestamppb.New(at.Add(-1))
+	if ids, seq := got(); ids != fmt.Sprintf("[%s-2]", c.id) || !asked.Before.Equal(at) || seq != 0 {
+		t.Errorf("before %v: %s at %d, and nobody knows how far the session was then", at, ids, seq)
+	}
 	request.SnapshotTime = timestamppb.New(at)
-	if ids, _ := got(); ids != fmt.Sprintf("[%s-2]", c.id) || !asked.Before.Equal(at) {
-		t.Errorf("before %v: %s", at, ids)
+	if ids, _ := got(); ids != fmt.Sprintf("[%[1]s-2 %[1]s-3]", c.id) {
+		t.Errorf("at the moment of the third: %s", ids)
+	}
+	request.SnapshotTime = timestamppb.New(time.Now().Add(time.Hour))
+	if _, seq := got(); seq != 3 {
+		t.Errorf("up to a moment that is still to come: %d", seq)
 	}
 	request.SnapshotTime = nil
 	e.ledger.set(func() { e.ledger.visit = context.DeadlineExceeded })

@@ -113,7 +113,7 @@ func TestRecalledPendingIsACopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := wal.Record{Index: 1, Form: wal.FormEpisode, ID: []byte("mine"), Payload: bytes.Clone(body)}
-	o := overlay{q: store.Query{K: 1, Vector: vector(1)}, versions: map[string]uint64{}}
+	o := newOverlay(store.Query{K: 1, Vector: vector(1)})
 	o.add(&r)
 	clear(r.ID)
 	clear(r.Payload)

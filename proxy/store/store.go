@@ -14,6 +14,7 @@ const FormMemory wal.Form = 255
 
 // Query is one recall, put to a store.
 type Query struct {
+	Cue       Cue       // which kind of cue the rest was made of; empty counts as what Vector and Text look like
 	Space     string    // memory space; never empty
 	Vector    []float32 // Dimensions numbers, finite; nil where the cue cannot be compared with vectors
 	K         int       // how many hits at most, 1 and up

@@ -82,8 +82,15 @@
 //
 // # Goroutines
 //
-// None outlives a call. A recall of many memories starts as many as Config.Workers says, Put one for each segment it syncs;
-// both wait for them. One Put writes at a time, recalls run beside it and beside one another. Close waits for all.
+// None outlives a call. A pass over many memories starts as many as Config.Workers says, Put one for each segment it syncs;
+// both wait for them. One Put writes at a time, recalls run beside it and beside one another; those of one space that come
+// while it is searched share the next pass, which one of them leads. Close waits for all.
+//
+// # What it can be asked
+//
+// A vector is compared with those of the space. A text comes as the vector that the built-in embedder makes of it. Time,
+// place, people and tags stand in the bodies alone: a recall by context reads all bodies of the space, one by a vector and
+// tags those that would be among the best.
 //
 // # Assumptions
 //

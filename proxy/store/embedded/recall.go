@@ -17,7 +17,13 @@ import (
 // those stored first are taken. The same store and the same query give the same answer.
 //
 // What has been replaced is never returned, nor what is damaged: that is logged and counted (Stats, Damages). A vector of
-// zeros scores 0. The query is refused with store.Permanent where it is not 768 finite numbers, or asks for less than one
+// zeros scores 0. A filter leaves out what does not meet it. A query without a vector asks for the circumstances alone: it
+// reads every body of the space, and answers with the latest first, as store.Later orders them.
+//
+// Recalls of one space that come while others are under way wait, and share the next pass over its vectors; each sees what
+// was committed when it was called, whatever the others see.
+//
+// The query is refused with store.Permanent where it is not 768 finite numbers, or asks for less than one
 // hit. When ctx ends the error is its own; it is looked at about once a millisecond.
 func (s *Store) Recall(ctx context.Context, q store.Query) (store.Answer, error) {
 	if err := check(&q); err != nil {
@@ -27,29 +33,52 @@ func (s *Store) Recall(ctx context.Context, q store.Query) (store.Answer, error)
 		return store.Answer{}, store.Unavailable(err)
 	}
 	defer s.leave()
-	search := search{store: s, view: s.view(q.Space), unit: unitOf(q.Vector), threshold: q.Threshold, before: nanos(q.Before)}
+	if q.Vector == nil {
+		return s.recallContext(ctx, &q)
+	}
+	search := search{
+		store: s, view: s.view(q.Space), unit: unitOf(q.Vector), threshold: q.Threshold, before: nanos(q.Before), k: q.K,
+	}
+	if !q.Filter.IsZero() {
+		search.meets = &meets{q.Filter}
+	}
+	return search.answer(ctx)
+}
+
+// answer looks, and looks again as long as something among the best turns out to be damaged when it is read.
+func (q *search) answer(ctx context.Context) (store.Answer, error) {
 	for {
-		search.next.Store(0)
-		found, err := search.run(ctx, q.K, s.cfg.Workers)
-		if err != nil {
+		if err := q.run(ctx); err != nil {
 			return store.Answer{}, err
 		}
-		hits, err := search.hits(ctx, &found.top)
+		hits, err := q.hits(ctx, &q.found.top)
 		if errors.Is(err, errDamagedHit) {
+			q = q.again()
 			continue // it is marked, and will not be found again
 		}
 		if err != nil {
 			return store.Answer{}, err
 		}
-		return store.Answer{Hits: hits, Considered: found.considered, Above: found.above}, nil
+		answer := store.Answer{Hits: hits, Considered: q.found.considered, Above: q.found.above}
+		if q.meets != nil {
+			answer.Above = 0 // not all that reach the threshold were asked whether they meet the filter
+		}
+		return answer, nil
+	}
+}
+
+// again is the same search, which has found nothing yet.
+func (q *search) again() *search {
+	return &search{
+		store: q.store, view: q.view, unit: q.unit, threshold: q.threshold, before: q.before, k: q.k, meets: q.meets,
 	}
 }
 
 func check(q *store.Query) error {
 	switch {
-	case q.Vector == nil:
-		return errors.New("cue: this store understands embedding cues only, got none")
-	case len(q.Vector) != store.Dimensions:
+	case q.Vector == nil && q.Text != "":
+		return errors.New("cue.semantic: expected its text as a vector, got none")
+	case q.Vector != nil && len(q.Vector) != store.Dimensions:
 		return fmt.Errorf("cue.embedding: expected %d dimensions, got %d", store.Dimensions, len(q.Vector))
 	case q.K < 1:
 		return fmt.Errorf("max_results: expected 1 or more, got %d", q.K)
@@ -86,7 +115,7 @@ func (q *search) hits(ctx context.Context, t *top) ([]store.Hit, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("embedded store: recall: %w", err)
 		}
-		seg, place := q.at(c.row)
+		seg, place := q.view.at(c.row)
 		hit, err := q.store.hit(seg.segment, place)
 		if err != nil {
 			q.store.markDamaged(seg.segment, place, err)
@@ -118,7 +147,7 @@ func (q *search) breakTies(candidates []candidate, k int) (chosen []candidate, d
 	first := slices.IndexFunc(candidates, func(c candidate) bool { return c.score == cut })
 	ids := make(map[uint32]string, len(candidates)-first)
 	for _, c := range candidates[first:] {
-		seg, place := q.at(c.row)
+		seg, place := q.view.at(c.row)
 		var b body
 		if err := q.store.readHead(seg.segment, &seg.rows[place], &b); err != nil {
 			q.store.markDamaged(seg.segment, place, err)

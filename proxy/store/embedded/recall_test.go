@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,7 +105,7 @@ func TestRecallRefuses(t *testing.T) {
 		want string
 		q    store.Query
 	}{
-		{"understands embedding cues only", store.Query{Space: garden, K: 1, Raw: []byte("x")}},
+		{"cue.semantic: expected its text as a vector", store.Query{Space: garden, K: 1, Text: "x"}},
 		{"expected 768 dimensions, got 3", store.Query{Space: garden, K: 1, Vector: make([]float32, 3)}},
 		{"max_results: expected 1 or more, got 0", store.Query{Space: garden, Vector: storetest.Vector(1)}},
 		{"cue.embedding[9]: expected a finite number, got +Inf", store.Query{Space: garden, K: 1, Vector: infinite}},
@@ -158,5 +159,23 @@ func TestManyTies(t *testing.T) {
 		if want := tulipID(9999 - (10 + tieLimit - 1) + i); h.ID != want {
 			t.Errorf("hit %d is %q, expected %q", i, h.ID, want)
 		}
+	}
+}
+
+func TestVersions(t *testing.T) {
+	s := open(t, quickDir(t), small())
+	mustPut(t, s, tulips(1, 40)...)
+	mustPut(t, s, tulip(7, 50), tulip(8, 3))
+	got, err := s.Versions(t.Context(), garden, []string{tulipID(7), "rose", tulipID(8), tulipID(40)})
+	if err != nil || !slices.Equal(got, []uint64{50, 0, 8, 40}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := s.Versions(t.Context(), "orchard", []string{tulipID(7)}); err != nil || got[0] != 0 {
+		t.Errorf("in another space: %v, %v", got, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Versions(ended, garden, []string{"rose"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("with an ended context: %v", err)
 	}
 }

@@ -3,8 +3,6 @@ package embedded
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
-	"sync"
 	"sync/atomic"
 )
 
@@ -13,6 +11,7 @@ type view struct {
 	layout   layout
 	segments []segmentView
 	rows     []uint32 // of the space, ascending
+	list     rowList
 }
 
 type segmentView struct {
@@ -28,58 +27,43 @@ func (s *Store) view(name string) view {
 	if sp == nil {
 		return view{}
 	}
-	v := view{layout: s.layout, rows: sp.rows, segments: make([]segmentView, len(s.segments))}
+	v := view{layout: s.layout, rows: sp.rows, segments: make([]segmentView, len(s.segments)), list: rowList{sp, sp.sweeps}}
 	for i, seg := range s.segments {
 		v.segments[i] = segmentView{segment: seg, dead: seg.dead}
 	}
 	return v
 }
 
+func (v *view) at(number uint32) (*segmentView, int) {
+	return &v.segments[v.layout.segmentOf(number)], v.layout.placeOf(number)
+}
+
 const (
 	// chunkRows is how many rows are compared between two looks at the context: 6 MiB of vectors, less than a millisecond.
 	chunkRows = 2048
-	// manyRows is from how many rows on it pays to wake other processors.
+	// manyRows is from how many rows on it pays to wake other processors, and to share a pass.
 	manyRows = 4 * chunkRows
 )
 
-// search compares the rows of a view with one vector.
+// search is one recall by a vector.
 type search struct {
 	store     *Store
 	view      view
 	unit      []float32 // the cue, of length 1 or all zero
 	threshold float32
 	before    int64 // Unix nanoseconds; rows from then on are left out
-	next      atomic.Int64
+	k         int
+	meets     *meets // nil where all do
+	left      atomic.Bool
+	found     found
 }
 
-// found is what one worker has found.
+// found is what one worker, or all of them, have found for one search.
 type found struct {
 	top        top
 	considered int
 	above      int
-}
-
-// run compares all rows, with up to workers threads, and returns the k best.
-func (q *search) run(ctx context.Context, k, workers int) (found, error) {
-	if len(q.view.rows) < manyRows {
-		workers = 1
-	}
-	chunks := (len(q.view.rows) + chunkRows - 1) / chunkRows
-	results := make([]found, max(1, min(workers, chunks)))
-	var others sync.WaitGroup // waited for below
-	for i := 1; i < len(results); i++ {
-		others.Go(func() { q.work(ctx, k, &results[i]) })
-	}
-	q.work(ctx, k, &results[0])
-	others.Wait()
-	if err := ctx.Err(); err != nil {
-		return found{}, fmt.Errorf("embedded store: recall: %w", err)
-	}
-	all := &results[0]
-	for i := range results[1:] {
-		all.add(&results[1+i])
-	}
-	return *all, nil
+	reader     bodyReader
 }
 
 func (f *found) add(other *found) {
@@ -88,64 +72,35 @@ func (f *found) add(other *found) {
 	f.above += other.above
 }
 
-// work takes chunks until there are no more.
-func (q *search) work(ctx context.Context, k int, f *found) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	f.top.k = k
-	for ctx.Err() == nil {
-		start := int(q.next.Add(chunkRows)) - chunkRows
-		if start >= len(q.view.rows) {
-			return
-		}
-		chunk := q.view.rows[start:min(start+chunkRows, len(q.view.rows))]
-		for len(chunk) > 0 {
-			chunk = chunk[q.compare(chunk, f):]
-		}
+// run compares all rows of the search's view: in a pass of its own, or with others that wait for one.
+func (q *search) run(ctx context.Context) error {
+	q.found = found{top: top{k: q.k}}
+	var err error
+	if len(q.view.rows) < manyRows {
+		alone := pass{store: q.store, searches: []*search{q}, view: q.view, workers: 1}
+		err = alone.run(ctx)
+	} else {
+		err = q.store.passes.join(ctx, q)
 	}
+	if err != nil {
+		return fmt.Errorf("embedded store: recall: %w", err)
+	}
+	return nil
 }
 
-// compare looks at rows one after the other, and returns how many it is done with: all, or those up to and with one whose
-// vector could not be read where it is mapped.
-func (q *search) compare(rows []uint32, f *found) (done int) {
-	defer func() {
-		if e := recover(); e != nil {
-			if !isFault(e) {
-				panic(e)
-			}
-			seg, place := q.at(rows[done])
-			q.store.markDamaged(seg.segment, place, fmt.Errorf("%w: %v", errFault, e))
-			done++
-		}
-	}()
-	for ; done < len(rows); done++ {
-		seg, place := q.at(rows[done])
-		if seg.dead.has(place) || seg.damaged.has(place) || seg.rows[place].at >= q.before {
-			continue
-		}
-		if !seg.verified.has(place) && !q.verify(seg, place) {
-			continue
-		}
-		f.considered++
-		if score := q.score(seg, place); score >= q.threshold {
-			f.above++
-			f.top.offer(candidate{score: score, row: rows[done]})
-		}
+// look compares one row, which is known to be what was written, with the cue.
+func (q *search) look(seg *segmentView, place int, number uint32, f *found) {
+	f.considered++
+	score := q.score(seg, place)
+	if score < q.threshold {
+		return
 	}
-	return done
-}
-
-func (q *search) at(number uint32) (*segmentView, int) {
-	return &q.view.segments[q.view.layout.segmentOf(number)], q.view.layout.placeOf(number)
-}
-
-// verify compares a vector with its checksum, the first time since the start that someone looks at it.
-func (q *search) verify(seg *segmentView, place int) bool {
-	if !seg.vectorMatches(place) {
-		q.store.markDamaged(seg.segment, place, errVector)
-		return false
+	f.above++
+	c := candidate{score: score, row: number}
+	if q.meets != nil && (!f.top.wants(c) || !q.meets.row(q.store, seg.segment, place, &f.reader)) {
+		return
 	}
-	seg.verified.add(place)
-	return true
+	f.top.offer(c)
 }
 
 // score returns the cosine of the angle between the cue and a row, -1 to 1; 0 where one of them has no direction.

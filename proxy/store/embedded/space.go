@@ -8,9 +8,10 @@ type space struct {
 	number uint32
 
 	// rows only grows at its end, or is exchanged whole: a recall keeps the slice it began with.
-	rows []uint32
-	live int // rows that are neither replaced nor damaged
-	dead int // rows in the list that were replaced
+	rows   []uint32
+	sweeps int // how often it was exchanged
+	live   int // rows that are neither replaced nor damaged
+	dead   int // rows in the list that were replaced
 }
 
 // sweepAbove is how many replaced rows a list may hold before it is worth while to look whether they are most of it.
@@ -24,4 +25,5 @@ func (sp *space) sweep(isDead func(row uint32) bool) {
 	}
 	sp.rows = slices.DeleteFunc(slices.Clone(sp.rows), isDead)
 	sp.dead = 0
+	sp.sweeps++
 }

@@ -44,6 +44,8 @@ type Store struct {
 	live      int      // rows that are neither replaced nor damaged
 	damages   damages
 
+	passes passes
+
 	// users is held for reading by every call, for writing by Close, which so waits for them before it unmaps anything.
 	users  sync.RWMutex
 	closed bool
@@ -52,7 +54,8 @@ type Store struct {
 // Capabilities says what the store can do.
 func (s *Store) Capabilities() store.Capabilities {
 	return store.Capabilities{
-		Name: "embedded", Cues: []store.Cue{store.CueEmbedding}, CommitTimes: true, Versions: true,
+		Name: "embedded", Cues: []store.Cue{store.CueEmbedding, store.CueSemantic, store.CueContext},
+		CommitTimes: true, TextAsVector: true, Versions: true,
 		BatchItems: 1024, BatchBytes: 8 << 20, Parallel: 1,
 	}
 }

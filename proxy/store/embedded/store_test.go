@@ -2,9 +2,11 @@ package embedded
 
 import (
 	"context"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/engram-sidecar/engram-sidecar/proxy/envelope"
 	"github.com/engram-sidecar/engram-sidecar/proxy/store"
@@ -76,12 +78,20 @@ func TestConformance(t *testing.T) {
 }
 
 func target(t *testing.T, dir string) storetest.Target {
-	s, err := Open(dir, small())
+	cfg := small()
+	cfg.disk = osDisk()
+	s, err := Open(dir, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return storetest.Target{
-		Store: s, Exact: true,
+		Break: func(*testing.T) func() {
+			write := cfg.disk.write
+			cfg.disk.write = func(*os.File, []byte, int64) error { return written(unix.ENOSPC) }
+			return func() { cfg.disk.write = write }
+		},
+		LoseAnswer: func(*testing.T) { cfg.disk.commit = func() error { return unix.EIO } },
+		Store:      s, Exact: true,
 		Contents: func(t *testing.T, space string) []storetest.Item { return holds(t, s, space) },
 		Reopen: func(t *testing.T) storetest.Target {
 			if err := s.Close(); err != nil {

@@ -1,7 +1,8 @@
 package embedded
 
 // table finds the newest row of an id: open addressing over row numbers, 4 bytes each, at most half of them in use. The ids
-// themselves stay on disk. It belongs to whoever holds the writer's turn; recalls never look into it.
+// themselves stay on disk. It belongs to whoever holds the writer's turn, who changes it under Store.mu: Versions looks into
+// it under that.
 //
 // Two ids may share a hash. The rows of both stand in the table then, and the caller tells them apart.
 type table struct {

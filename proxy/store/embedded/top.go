@@ -30,6 +30,9 @@ type top struct {
 	ties []candidate // score like the root, come behind it
 }
 
+// wants says whether a candidate would be kept.
+func (t *top) wants(c candidate) bool { return len(t.heap) < t.k || c.score >= t.heap[0].score }
+
 func (t *top) offer(c candidate) {
 	switch {
 	case len(t.heap) < t.k:

@@ -99,6 +99,9 @@ func compareWithAll(t *testing.T, hits []store.Hit, q store.Query, vectors map[s
 		t.Fatalf("%d hits, expected %d", len(hits), want)
 	}
 	for i, h := range hits {
+		if vectors[h.ID] == nil {
+			t.Fatalf("hit %d is %q, which does not meet the query", i, h.ID)
+		}
 		if math.Abs(cosine(q.Vector, vectors[h.ID])-scores[i]) > closeEnough {
 			t.Fatalf("hit %d is %q with a true score of %v, expected one with %v", i, h.ID, cosine(q.Vector, vectors[h.ID]), scores[i])
 		}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
-	"time"
 
 	"github.com/engram-sidecar/engram-sidecar/proxy/store"
 	"github.com/engram-sidecar/engram-sidecar/wal"
@@ -13,35 +12,16 @@ import (
 // Record returns a write as the journal would hand it over: its payload is a message of the form, with id, text and vector,
 // as every encoder of the protocol would write it. The same arguments always give the same bytes.
 func Record(form wal.Form, index uint64, space, id, text string, vector []float32) wal.Record {
-	var payload []byte
-	switch form {
-	case wal.FormRemember:
-		memory := field(nil, 1, id)
-		memory = field(memory, 2, packed(vector))
-		memory = field(memory, 10, text)
-		payload = field(field(nil, 1, space), 2, memory)
-	case wal.FormExperience:
-		payload = field(field(nil, 1, space), 2, episode(id, text, vector))
-	default:
-		payload = episode(id, text, vector)
-	}
-	return wal.Record{
-		Kind: wal.KindWrite, Form: form, Lane: wal.LaneNormal, Space: space, ID: []byte(id), Payload: payload,
-		Index: index, Batch: index, Time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(index)).UnixNano(), //nolint:gosec // small
-	}
+	return RecordIn(Scene{}, form, index, space, id, text, vector)
 }
 
-func episode(id, text string, vector []float32) []byte {
-	return field(field(field(nil, 1, id), 3, text), 4, packed(vector))
-}
-
-// field appends a field of bytes, unless it is empty. Its number is at most 15.
-func field[T string | []byte](dst []byte, number byte, value T) []byte {
+// field appends a field of bytes, unless it is empty.
+func field[T string | []byte](dst []byte, number uint64, value T) []byte {
 	if len(value) == 0 {
 		return dst
 	}
 	const lengthDelimited = 2
-	dst = append(dst, number<<3|lengthDelimited)
+	dst = binary.AppendUvarint(dst, number<<3|lengthDelimited)
 	dst = binary.AppendUvarint(dst, uint64(len(value)))
 	return append(dst, value...)
 }

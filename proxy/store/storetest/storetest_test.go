@@ -29,6 +29,8 @@ type memory struct {
 	fault   string
 	entries []entry
 	last    int64
+	down    bool // every Put is refused
+	loses   bool // the next Put stores, and says that it cannot know
 }
 
 type entry struct {
@@ -41,7 +43,11 @@ type entry struct {
 func (m *memory) is(fault string) bool { return m.fault == fault }
 
 func (m *memory) Capabilities() store.Capabilities {
-	return store.Capabilities{Name: "memory", Cues: []store.Cue{store.CueEmbedding}, CommitTimes: true, Versions: true}
+	cues := []store.Cue{store.CueEmbedding, store.CueSemantic, store.CueContext}
+	if m.is("takes cues it does not know") {
+		cues = cues[:1]
+	}
+	return store.Capabilities{Name: "memory", Cues: cues, CommitTimes: true, Versions: true, TextAsVector: true}
 }
 
 func (m *memory) Close() error { return nil }
@@ -50,8 +56,15 @@ func (m *memory) Put(ctx context.Context, batch []wal.Record) []error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	errs := make([]error, len(batch))
+	lost := m.loses
+	m.loses = false
 	for i := range batch {
 		switch {
+		case m.down:
+			if errs[i] = store.Unavailable(errors.New("down")); m.is("buries while it is down") {
+				errs[i] = store.Permanent(errs[i])
+			}
+			continue
 		case ctx.Err() != nil && m.is("buries on an ended context"):
 			errs[i] = store.Permanent(ctx.Err())
 		case ctx.Err() != nil && !m.is("confirms without storing"):
@@ -64,6 +77,9 @@ func (m *memory) Put(ctx context.Context, batch []wal.Record) []error {
 				}
 				return errs
 			}
+		}
+		if lost && !m.is("confirms what it cannot know") {
+			errs[i] = store.Unavailable(errors.New("the answer was lost"))
 		}
 	}
 	return errs
@@ -130,25 +146,49 @@ func (m *memory) Recall(ctx context.Context, q store.Query) (store.Answer, error
 	}
 	var answer store.Answer
 	for _, e := range m.entries {
-		score := float32(cosine(q.Vector[:store.Dimensions-1], e.vector))
-		if len(q.Vector) == store.Dimensions {
-			score = float32(cosine(q.Vector, e.vector))
+		if hit, ok := m.hit(&e, &q); ok {
+			answer.Hits = append(answer.Hits, hit)
 		}
-		out := (e.record.Space != q.Space && !m.is("recalls all spaces")) || (score < q.Threshold && !m.is("no threshold")) ||
-			(!q.Before.IsZero() && !e.at.Before(q.Before) && !m.is("no commit times"))
-		if out {
-			continue
-		}
-		answer.Hits = append(answer.Hits, store.Hit{
-			ID: string(e.record.ID), Score: score, HasScore: true, Version: e.record.Index, CommittedAt: e.at, Form: e.record.Form,
-			Body: e.record.Payload,
-		})
 	}
-	m.order(answer.Hits)
+	if q.Vector == nil {
+		m.orderByTime(answer.Hits)
+	} else {
+		m.order(answer.Hits)
+	}
 	if len(answer.Hits) > q.K && !m.is("no limit") {
 		answer.Hits = answer.Hits[:q.K]
 	}
 	return answer, nil
+}
+
+func (m *memory) hit(e *entry, q *store.Query) (store.Hit, bool) {
+	h := store.Hit{ID: string(e.record.ID), Version: e.record.Index, CommittedAt: e.at, Form: e.record.Form, Body: e.record.Payload}
+	var c envelope.Circumstances
+	if store.CircumstancesOf(h.Form, h.Body, &c) != nil ||
+		(!q.Filter.Match(&c) && !m.is("any scene will do")) || (e.record.Space != q.Space && !m.is("recalls all spaces")) ||
+		(!q.Before.IsZero() && !e.at.Before(q.Before) && !m.is("no commit times")) {
+		return h, false
+	}
+	if q.Vector != nil {
+		v := e.vector[:len(q.Vector)-len(q.Vector)%store.Dimensions] // none of it for the cue of a store that takes any
+		h.Score, h.HasScore = float32(cosine(q.Vector[:len(v)], v)), true
+		return h, h.Score >= q.Threshold || m.is("no threshold")
+	}
+	return h, true
+}
+
+func (m *memory) orderByTime(hits []store.Hit) {
+	moment := func(h store.Hit) store.Moment {
+		var c envelope.Circumstances
+		_ = store.CircumstancesOf(h.Form, h.Body, &c) // it was read before
+		return store.Moment{When: c.When, HasWhen: c.HasWhen, ID: h.ID}
+	}
+	slices.SortFunc(hits, func(a, b store.Hit) int {
+		if m.is("the oldest first") {
+			a, b = b, a
+		}
+		return store.Later(moment(a), moment(b))
+	})
 }
 
 func (m *memory) order(hits []store.Hit) {
@@ -180,6 +220,11 @@ func target(m *memory) Target {
 			}
 			return items
 		},
+		Break: func(*testing.T) func() {
+			m.down = true
+			return func() { m.down = false }
+		},
+		LoseAnswer: func(*testing.T) { m.loses = true },
 		Reopen: func(*testing.T) Target {
 			again := &memory{fault: m.fault, entries: slices.Clone(m.entries), last: m.last}
 			if m.is("forgets") && len(again.entries) > 12 {
@@ -197,27 +242,35 @@ func TestMemory(t *testing.T) {
 
 // TestSuiteCanFail runs the suite against stores that do one thing wrong, each in a process of its own.
 func TestSuiteCanFail(t *testing.T) {
-	for fault, part := range map[string]string{
-		"keeps every version":        "a newer version replaces",
-		"the last one wins":          "an older version changes nothing",
-		"the first one wins":         "one id several times in a batch",
-		"spaces share ids":           "spaces are apart",
-		"one refusal refuses all":    "a refused item leaves the others stored",
-		"stores what is broken":      "a batch of refused items",
-		"confirms without storing":   "an ended context",
-		"buries on an ended context": "an ended context",
-		"forgets":                    "opened anew it has all",
-		"worst first":                "recall is exact",
-		"misses the best":            "recall is exact",
-		"no threshold":               "recall is exact",
-		"no limit":                   "recall is exact",
-		"ties in any order":          "recall orders equal scores by id",
-		"no commit times":            "recall by commit time",
-		"recalls all spaces":         "recall in an unknown space",
-		"takes any cue":              "recall refuses what is no vector",
-		"recalls for ever":           "recall with an ended context",
+	for _, row := range [][2]string{
+		{"keeps every version", "a newer version replaces"},
+		{"the last one wins", "an older version changes nothing"},
+		{"the first one wins", "one id several times in a batch"},
+		{"spaces share ids", "spaces are apart"},
+		{"one refusal refuses all", "a refused item leaves the others stored"},
+		{"stores what is broken", "a batch of refused items"},
+		{"confirms without storing", "an ended context"},
+		{"buries on an ended context", "an ended context"},
+		{"forgets", "opened anew it has all"},
+		{"worst first", "recall is exact"},
+		{"misses the best", "recall is exact"},
+		{"no threshold", "recall is exact"},
+		{"no limit", "recall is exact"},
+		{"ties in any order", "recall orders equal scores by id"},
+		{"no commit times", "recall by commit time"},
+		{"recalls all spaces", "recall in an unknown space"},
+		{"takes any cue", "recall refuses what is no vector"},
+		{"recalls for ever", "recall with an ended context"},
+		{"any scene will do", "recall by context"},
+		{"the oldest first", "recall by context"},
+		{"takes cues it does not know", "recall refuses a kind of cue it does not know"},
+		{"buries while it is down", "down for a while"},
+		{"confirms what it cannot know", "an answer that is lost"},
+		{"the last one wins", "several versions at once"},
+		{"any scene will do", "recall by words"},
 	} {
-		t.Run(fault, func(t *testing.T) {
+		fault, part := row[0], row[1]
+		t.Run(fault+" "+part, func(t *testing.T) {
 			t.Parallel()
 			suite := exec.Command(os.Args[0], "-test.run=^TestMemory$/^"+part+"$")
 			suite.Env = append(os.Environ(), "STORETEST_FAULT="+fault)

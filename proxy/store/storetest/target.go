@@ -29,7 +29,15 @@ type Target struct {
 	// Reopen closes the store and opens it anew where it was; nil where nothing of the store is on this machine.
 	Reopen func(t *testing.T) Target
 
-	// Exact says that Recall by embedding compares the cue with every memory, so that its answer can be foretold.
+	// Break makes the store unable to store, as where its server is down or its disk full, until mend is called; nil where
+	// the test has no means to.
+	Break func(t *testing.T) (mend func())
+
+	// LoseAnswer has the next Put fail so that nobody knows whether it stored anything; nil where the test has no means to.
+	// Where there is a Reopen, the suite calls it before the store is used again.
+	LoseAnswer func(t *testing.T)
+
+	// Exact says that Recall compares the cue with every memory, so that its answer can be foretold.
 	Exact bool
 }
 
@@ -56,16 +64,25 @@ func Run(t *testing.T, open func(t *testing.T) Target) {
 		{"a batch of refused items", testAllRefused},
 		{"an empty batch", testEmpty},
 		{"an ended context", testEndedContext},
+		{"contexts that end on the way", testCancelled},
+		{"down for a while", testDown},
+		{"an answer that is lost", testUnknown},
 		{"several callers at once", testConcurrent},
+		{"several versions at once", testVersionsAtOnce},
 		{"opened anew it has all", testReopen},
 		{"random history", testHistory},
 		{"recall is exact", testRecallExact},
 		{"recall leaves out replaced versions", testRecallReplaced},
 		{"recall orders equal scores by id", testRecallTies},
 		{"recall by commit time", testRecallBefore},
+		{"recall by context", testRecallContext},
+		{"recall by context leaves out replaced versions", testRecallContextReplaced},
+		{"recall by words", testRecallWords},
 		{"recall refuses what is no vector", testRecallRefuses},
+		{"recall refuses a kind of cue it does not know", testRecallOthers},
 		{"recall in an unknown space", testRecallUnknown},
 		{"recall with an ended context", testRecallEnded},
+		{"recall by context with an ended context", testRecallContextEnded},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			target := open(t)
