@@ -43,6 +43,7 @@ var ruleRooms = map[string]ruleRoom{
 	"proxy/admin":           {},
 	"proxy/access":          {},
 	"proxy/forward":         {ours: []string{"wal", "proxy/queue", "proxy/store"}},
+	"proxy/letters":         {ours: []string{"wal", "wal/ledger", "proxy/store", "proxy/admin"}},
 	"proxy/store":           {ours: []string{"wal", "proxy/envelope"}},
 	"proxy/store/storetest": {ours: []string{"wal", "proxy/store", "proxy/envelope"}},
 	"proxy/store/embedded":  {ours: []string{"wal", "proxy/store", "proxy/envelope"}, libs: []string{"bbolt"}},

@@ -34,14 +34,17 @@ func (f *forwarding) observe(count uint64) {
 	f.t.Helper()
 	k := newTalk(f.t, f.sidecar.Connect())
 	f.oracle.Resumed("s", k.init("").GetInitialSequence())
-	for n := uint64(1); n <= count; n++ {
-		of := harness.Observation{Session: "s", Sequence: n}
-		e := harness.EpisodeOf(of)
-		f.oracle.Sent(of, harness.DigestOf(e))
-		k.send(observe(n, e))
-	}
-	for n := uint64(1); n <= count; n++ {
-		f.oracle.Acked(harness.Observation{Session: "s", Sequence: n}, k.acked(n).GetMemoryId())
+	const window = 500 // more, unread, would stop both sides
+	for n := uint64(1); n <= count+window; n++ {
+		if n <= count {
+			of := harness.Observation{Session: "s", Sequence: n}
+			e := harness.EpisodeOf(of)
+			f.oracle.Sent(of, harness.DigestOf(e))
+			k.send(observe(n, e))
+		}
+		if n > window {
+			f.oracle.Acked(harness.Observation{Session: "s", Sequence: n - window}, k.acked(n-window).GetMemoryId())
+		}
 	}
 }
 

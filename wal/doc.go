@@ -80,7 +80,7 @@
 //	session closed   closed at; session and its last sequence stand in the frame
 //	session expired  none
 //	carried session  closed at, 0 while open; session, space, lane and last sequence stand in the frame
-//	carried letter   index, time, died at, attempts 4, n 4, reason n, the write's payload to the end
+//	carried letter   index, time, died at, attempts 4 (highest bit: superseded), n 4, reason n, the write's payload to the end
 //	released         generation, tally
 //	settled          index, fate 1, again 1
 //

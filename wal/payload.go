@@ -166,16 +166,24 @@ type CarriedLetter struct {
 	Index    uint64 // of the write
 	Time     int64  // of the write
 	DiedAt   int64  // Unix nanoseconds
-	Attempts uint32
+	Attempts uint32 // at most 2³¹−1; on disk the highest bit is Superseded
 	Reason   string // the store's own words
 	Payload  []byte // of the write
+
+	Superseded bool // a newer write of its id was accepted, in a generation that is gone by now
 }
+
+const supersededBit = 1 << 31
 
 // Append appends the payload's bytes to dst.
 func (c CarriedLetter) Append(dst []byte) []byte {
 	le := binary.LittleEndian
 	dst = le.AppendUint64(le.AppendUint64(le.AppendUint64(dst, c.Index), uint64(c.Time)), uint64(c.DiedAt))
-	dst = le.AppendUint32(le.AppendUint32(dst, c.Attempts), uint32(len(c.Reason)))
+	attempts := min(c.Attempts, supersededBit-1)
+	if c.Superseded {
+		attempts |= supersededBit
+	}
+	dst = le.AppendUint32(le.AppendUint32(dst, attempts), uint32(len(c.Reason)))
 	return append(append(dst, c.Reason...), c.Payload...)
 }
 
@@ -183,6 +191,7 @@ func (c CarriedLetter) Append(dst []byte) []byte {
 func DecodeCarriedLetter(b []byte) (CarriedLetter, error) {
 	d := decoder{b: b}
 	c := CarriedLetter{Index: d.u64(), Time: int64(d.u64()), DiedAt: int64(d.u64()), Attempts: d.u32()}
+	c.Attempts, c.Superseded = c.Attempts&^supersededBit, c.Attempts&supersededBit != 0
 	c.Reason = string(d.take(int(d.u32())))
 	c.Payload = d.b
 	d.b = nil

@@ -69,8 +69,8 @@ func TestCarriedLetterRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := CarriedLetter{
 			Index: rapid.Uint64().Draw(t, "index"), Time: rapid.Int64().Draw(t, "time"), DiedAt: rapid.Int64().Draw(t, "died at"),
-			Attempts: rapid.Uint32().Draw(t, "attempts"), Reason: rapid.String().Draw(t, "reason"),
-			Payload: rapid.SliceOf(rapid.Byte()).Draw(t, "payload"),
+			Attempts: rapid.Uint32Max(1<<31-1).Draw(t, "attempts"), Reason: rapid.String().Draw(t, "reason"),
+			Payload: rapid.SliceOf(rapid.Byte()).Draw(t, "payload"), Superseded: rapid.Bool().Draw(t, "superseded"),
 		}
 		b := want.Append(nil)
 		got, err := DecodeCarriedLetter(b)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/engram-sidecar/engram-sidecar/cmd/engram-sidecar/internal/config"
 	"github.com/engram-sidecar/engram-sidecar/proxy"
 	"github.com/engram-sidecar/engram-sidecar/proxy/admin"
 	"github.com/engram-sidecar/engram-sidecar/proxy/forward"
@@ -37,11 +38,16 @@ func (s sink) Settle(r *wal.Record, o forward.Outcome) {
 
 // Bury implements forward.Sink.
 func (s sink) Bury(l forward.Letter) error {
-	if err := s.Ledger.Bury(ledger.Letter(l)); err != nil {
+	if err := s.Ledger.Bury(ledger.Letter{Record: l.Record, Reason: l.Reason, Attempts: l.Attempts, DiedAt: l.DiedAt}); err != nil {
 		return err
 	}
 	s.news.Settled(&l.Record, wal.Dead)
 	return nil
+}
+
+// letterLimits is what bounds the dead letters.
+func letterLimits(cfg config.Config) ledger.Limits {
+	return ledger.Limits{Count: cfg.DeadLetters, Bytes: int64(cfg.DeadLetterBytes)} //nolint:gosec // parsed to be below
 }
 
 // restored shows the sessions that recovery found as the edge wants them.

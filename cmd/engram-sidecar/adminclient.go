@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,29 +58,34 @@ func (a adminAddress) base() (*url.URL, error) {
 }
 
 // maxStatus bounds what is read of an answer.
-const maxStatus = 16 << 20
+const maxStatus = 256 << 20
 
 // get asks for a page; path is split at its slashes, and each part is escaped.
 func (a adminAddress) get(ctx context.Context, path ...string) ([]byte, error) {
-	return a.ask(ctx, http.MethodGet, nil, path...)
+	return a.getWith(ctx, nil, path...)
 }
 
-// post asks for a change.
-func (a adminAddress) post(ctx context.Context, query url.Values, path ...string) ([]byte, error) {
-	return a.ask(ctx, http.MethodPost, query, path...)
+// getWith asks for a page with a query.
+func (a adminAddress) getWith(ctx context.Context, query url.Values, path ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return a.ask(ctx, http.MethodGet, query, nil, path...)
+}
+
+// post asks for a change. It waits for as long as that takes.
+func (a adminAddress) post(ctx context.Context, body []byte, path ...string) ([]byte, error) {
+	return a.ask(ctx, http.MethodPost, nil, body, path...)
 }
 
 // ask sends one request. It follows no redirect and asks no proxy: whoever answers at the address is who is meant.
-func (a adminAddress) ask(ctx context.Context, method string, query url.Values, path ...string) ([]byte, error) {
+func (a adminAddress) ask(ctx context.Context, method string, query url.Values, text []byte, path ...string) ([]byte, error) {
 	page, err := a.base()
 	if err != nil {
 		return nil, err
 	}
 	page = page.JoinPath(path...)
 	page.RawQuery = query.Encode()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, page.String(), nil)
+	request, err := http.NewRequestWithContext(ctx, method, page.String(), bytes.NewReader(text))
 	if err != nil {
 		return nil, usage("--admin: %w", err)
 	}

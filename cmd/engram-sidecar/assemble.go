@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -16,6 +15,7 @@ import (
 	"github.com/engram-sidecar/engram-sidecar/proxy"
 	"github.com/engram-sidecar/engram-sidecar/proxy/admin"
 	"github.com/engram-sidecar/engram-sidecar/proxy/forward"
+	"github.com/engram-sidecar/engram-sidecar/proxy/letters"
 	"github.com/engram-sidecar/engram-sidecar/proxy/session"
 	"github.com/engram-sidecar/engram-sidecar/proxy/store/embedded"
 	"github.com/engram-sidecar/engram-sidecar/proxy/store/engram"
@@ -53,6 +53,7 @@ type sidecar struct {
 	state   *recovery.State
 	backlog *backlog
 	store   backend
+	turns   letters.Turns // at the store, of the forwarder and of who replays dead letters
 	forward *forward.Forwarder
 	news    *proxy.News // from the forwarder to the edge: what has become of what was accepted
 	edge    *proxy.Server
@@ -145,6 +146,7 @@ func (s *sidecar) recover(parts *actor.Group) error {
 		return ofDataDir(fmt.Errorf("data directory %s: %w", s.cfg.DataDir, err))
 	}
 	s.state, s.backlog.journal = state, state.Journal
+	state.Ledger.SetLimits(letterLimits(s.cfg))
 	parts.Defer("data directory", s.closeDataDir)
 	for _, d := range state.Report.Damages {
 		s.log.Error("acknowledged observations are damaged on disk; what can be read of them is kept in quarantine", "damage", d)
@@ -184,24 +186,31 @@ func (s *sidecar) watchJournal(ctx context.Context) error {
 }
 
 func (s *sidecar) openStore(parts *actor.Group) (err error) {
-	log := s.log.Named("store")
-	if kind, _ := s.cfg.StoreKind(); kind == "engram" {
-		var c engram.Config
-		if c, err = engram.Parse(s.cfg.Store); err == nil {
-			s.store, err = engram.Open(c, log)
-		}
-		err = badConfig(err)
-	} else {
-		s.store, err = embedded.Open(filepath.Join(s.cfg.DataDir, "store"), embedded.Config{Logger: log})
-		if err != nil {
-			err = ofDataDir(err)
-		}
-	}
-	if err != nil {
+	if s.store, err = openBackend(s.cfg, s.log.Named("store")); err != nil {
 		return err
 	}
 	parts.Defer("store", s.store.Close)
 	return nil
+}
+
+// openBackend opens the store that the settings name.
+func openBackend(cfg config.Config, log hclog.Logger) (backend, error) {
+	if kind, _ := cfg.StoreKind(); kind == "engram" {
+		c, err := engram.Parse(cfg.Store)
+		if err != nil {
+			return nil, badConfig(err)
+		}
+		s, err := engram.Open(c, log)
+		if err != nil {
+			return nil, badConfig(err)
+		}
+		return s, nil
+	}
+	s, err := embedded.Open(storeDir(cfg.DataDir), embedded.Config{Logger: log})
+	if err != nil {
+		return nil, ofDataDir(err)
+	}
+	return s, nil
 }
 
 func (s *sidecar) beginForwarding(parts *actor.Group) (err error) {
@@ -209,13 +218,16 @@ func (s *sidecar) beginForwarding(parts *actor.Group) (err error) {
 	s.forward, err = forward.New(
 		forward.Config{BatchItems: wish.BatchItems, BatchBytes: wish.BatchBytes, Parallel: wish.Parallel, Grace: cleanGrace / 2},
 		forward.Deps{
-			Queue: s.backlog.queue, Cache: s.backlog.cache, Store: s.store, Source: s.state.Journal,
+			Queue: s.backlog.queue, Cache: s.backlog.cache, Store: s.turns.Take(s.store), Source: s.state.Journal,
 			Sink: sink{s.state.Ledger, s.news}, Logger: s.log.Named("forward"),
 		})
 	if err != nil {
 		return err
 	}
 	s.backlog.forward = s.forward
+	s.admin.SetDeadLetters(letters.NewDesk(letters.Deps{
+		Ledger: s.state.Ledger, Journal: s.state.Journal, Store: s.store, Turns: &s.turns, Logger: s.log.Named("letters"),
+	}))
 	parts.Go("forwarder", s.forward.Run)
 	return nil
 }

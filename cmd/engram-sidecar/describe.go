@@ -26,6 +26,9 @@ func describe(s admin.Status) string {
 		s.Balance.Delivered, s.Balance.Pending, s.Balance.Dead, s.Balance.Dropped, s.Balance.Damaged, even)
 	line("clients", "%d sessions, %d streams connected, %d acked since the start%s", s.Edge.Sessions, s.Edge.Streams, s.Edge.Acked, refusals(s.Edge.Refused))
 	line("lanes", "%s", lanes(s.Lanes))
+	if s.Letters.Count > 0 {
+		line("letters", "%s", lettersLine(s.Letters))
+	}
 	line("journal", "%s of %s in %d generations, pressure %.0f %%%s", inUnits(s.Journal.Bytes), inUnits(s.Journal.Quota),
 		s.Journal.Generations, 100*s.Journal.Pressure, after(": ", s.Journal.Failure))
 	line("store", "%s", storeLine(s.Store))
@@ -42,6 +45,15 @@ func refusals(refused map[string]uint64) string {
 		sum += n
 	}
 	return fmt.Sprintf(", %d refused", sum)
+}
+
+// lettersLine says how many dead letters there are, and what they hold up.
+func lettersLine(l admin.Letters) string {
+	text := fmt.Sprintf("%d dead, %s", l.Count, inUnits(uint64(l.Bytes))) //nolint:gosec // a size
+	if l.Full() {
+		text += ": NO MORE ARE TAKEN, delivery waits: `engram-sidecar deadletters` replays or drops them"
+	}
+	return text
 }
 
 func lanes(all []admin.Lane) string {

@@ -40,10 +40,25 @@ func (f *dataDirFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.file, "config", "", "YAML `FILE` of serve's settings that names it (default none)")
 }
 
+// addStore adds the flag that says to which store what is in the directory goes.
+func (f *dataDirFlags) addStore(c *cobra.Command) {
+	for _, s := range config.Settings {
+		if s.Name == "store" {
+			c.Flags().Var(&settingFlag{kind: s.Value}, s.Name, fmt.Sprintf("with --data-dir, %s (default %s)", s.Help, s.Default))
+		}
+	}
+}
+
 // dir is the directory: that of the flag, the environment, the file, or the default.
 func (f *dataDirFlags) dir(p *program, c *cobra.Command) (string, error) {
+	cfg, err := f.load(p, c)
+	return cfg.DataDir, err
+}
+
+// load reads all settings, as serve would.
+func (f *dataDirFlags) load(p *program, c *cobra.Command) (config.Config, error) {
 	cfg, err := config.Load(config.Sources{Flags: givenSettings(c.Flags()), Environ: p.environ, File: f.file})
-	return cfg.DataDir, badConfig(err)
+	return cfg, badConfig(err)
 }
 
 // onInspection gives a command a look at its data directory.

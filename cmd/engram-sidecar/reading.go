@@ -33,6 +33,8 @@ func (s *sidecar) status() admin.Status {
 		Acked: s.metrics.AckedTotal(), Refused: s.metrics.RefusedTotals(),
 	}
 	st.Lanes = s.lanes()
+	count, bytes, limits := s.state.Ledger.LetterStats()
+	st.Letters = admin.Letters{Count: count, Bytes: bytes, MaxCount: limits.Count, MaxBytes: limits.Bytes}
 	st.Journal = s.journal()
 	st.Store = s.storeStatus(st.Store)
 	st.Recovery = recovered(&s.state.Report)

@@ -1,4 +1,5 @@
-// Package admin is the sidecar's HTTP door for operators and machines: /livez, /readyz, /metrics and /api/status.
+// Package admin is the sidecar's HTTP door for operators and machines: /livez, /readyz, /metrics, /api/status, and
+// /api/deadletters, where dead letters are listed, replayed and dropped.
 //
 // # What it promises
 //

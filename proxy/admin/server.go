@@ -21,6 +21,7 @@ type Server struct {
 	waiting atomic.Pointer[string] // why the sidecar is not ready; nil when it is
 	valid   Check                  // of tokens; nil where none is asked for
 	mux     *http.ServeMux
+	letters atomic.Pointer[DeadLetters]
 }
 
 // New makes a server that is not ready and whose status is what status returns. The metrics of m are served beside those
@@ -99,6 +100,7 @@ func (s *Server) routes(m *Metrics) http.Handler {
 		Registry:            m.registry,
 		MaxRequestsInFlight: 4,
 	}).ServeHTTP)
+	s.routeDeadLetters(mux)
 	read(mux, "/", unknown)
 	return mux
 }

@@ -26,6 +26,7 @@ type Status struct {
 	Balance  Balance  `json:"balance"`
 	Edge     Edge     `json:"edge"`
 	Lanes    []Lane   `json:"lanes"` // high, normal, low; empty while recovering
+	Letters  Letters  `json:"dead_letters"`
 	Journal  Journal  `json:"journal"`
 	Store    Store    `json:"store"`
 	Recovery Recovery `json:"recovery"`
@@ -69,6 +70,19 @@ type Lane struct {
 	Name     string `json:"name"`     // high, normal or low
 	Depth    int    `json:"depth"`    // records waiting to be taken for the store
 	Capacity int    `json:"capacity"` // the lane's own limit in records; 0 means only the journal's quota bounds it
+}
+
+// Letters is what is kept of dead letters, and what bounds it: at either bound delivery waits until some are settled.
+type Letters struct {
+	Count    int   `json:"count"`
+	Bytes    int64 `json:"bytes"`
+	MaxCount int   `json:"max_count"` // 0 is no limit
+	MaxBytes int64 `json:"max_bytes"`
+}
+
+// Full says that no more are taken.
+func (l Letters) Full() bool {
+	return l.Count > 0 && (l.MaxCount > 0 && l.Count >= l.MaxCount || l.MaxBytes > 0 && l.Bytes >= l.MaxBytes)
 }
 
 // Journal is what is kept on disk, and how much more fits.

@@ -57,7 +57,7 @@ func (o Outcome) String() string {
 	}
 }
 
-// Letter is a record that the store refused for good, whole. It has the shape of ledger.Letter and converts to it.
+// Letter is a record that the store refused for good, whole.
 type Letter struct {
 	wal.Record
 	Reason   string    // the store's own words

@@ -203,5 +203,17 @@ func (b *Builder) Pending(index uint64) bool {
 	return g != nil && g.writes.has(index-g.base) && !g.settled.has(index-g.base)
 }
 
+// Letters lists the indexes of the dead letters, once Reconcile was called.
+func (b *Builder) Letters() map[uint64]bool {
+	out := make(map[uint64]bool, len(b.x.letters))
+	for i := range b.x.letters {
+		out[i] = true
+	}
+	return out
+}
+
+// LetterOf reads a dead letter out of the record that carries it; the result points into it. The error wraps wal.ErrDamaged.
+func LetterOf(r *wal.Record) (*Letter, error) { return letterOf(r) }
+
 // Balance is the account so far.
 func (b *Builder) Balance() Balance { return b.x.balance() }

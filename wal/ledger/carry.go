@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
@@ -67,11 +68,15 @@ func (l *Ledger) costs() map[uint64]int64 {
 	return costs
 }
 
-// clear carries forward what only one generation can tell, and returns when that is durable.
-func (l *Ledger) clear(ctx context.Context, p *wal.Producer, number uint64) error {
+// clear carries forward what only one generation can tell, and returns when that is durable. That a letter is superseded by
+// a write of it is told with the letter, whichever generation holds that.
+func (l *Ledger) clear(ctx context.Context, j Records, p *wal.Producer, number uint64) error {
+	letters, err := l.outdateBy(j, number, 0)
+	if err != nil {
+		return err
+	}
 	l.mu.Lock()
 	var records []wal.Record
-	var letters []uint64
 	for _, s := range l.x.sessions {
 		if s.needs(number) {
 			records = append(records, s.record())
@@ -85,7 +90,7 @@ func (l *Ledger) clear(ctx context.Context, p *wal.Producer, number uint64) erro
 		}
 	}
 	for i, letter := range l.x.letters {
-		if letter.home == number {
+		if letter.home == number && !slices.Contains(letters, i) {
 			letters = append(letters, i)
 		}
 	}

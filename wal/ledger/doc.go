@@ -20,6 +20,8 @@
 // value, and how many values there must be; only what passes is opened for writing. There every use of bbolt is guarded
 // against its panics and against faults of mapped memory; after one it is not asked again.
 //
+// Letters are bounded by Limits: at the bound Bury refuses, and the write stays pending.
+//
 // # How the totals survive
 //
 // The writes of living generations are counted from their records. Those of released ones stand in the journal: a released
@@ -37,6 +39,7 @@
 //     went to, which need not be the session's own; a session one of whose writes went elsewhere is therefore also carried
 //     when the last generation goes that has a record of its own space;
 //   - a dead letter, whole, with the store's words;
+//   - that a dead letter is superseded by a write in it, with the letter: see Outdate;
 //   - a tomb: an expiry, or a late fate. It must outlive what it buried, lest that rises at a start without the file, and so
 //     it is carried as long as another generation between the first and the last that told of the session or letter is
 //     there, and no longer. What was being carried while it was buried stays buried.

@@ -13,8 +13,9 @@ import (
 type index struct {
 	gens     []*generation // ascending; no two overlap in indexes
 	sessions map[wal.SessionID]*session
-	letters  map[uint64]*letter // dead letters, by the index of the write
-	rejected rejected           // their sequences, by session
+	letters  map[uint64]*letter // dead letters, by the index of the write; changed by addLetter and dropLetter alone
+	rejected rejected           // their sequences, by session; likewise
+	deadSize int64              // of all letters, about
 	released wal.Tally          // the writes of released generations
 	from     uint64             // released knows every late fate told at or before this index
 
@@ -55,6 +56,24 @@ type letter struct {
 	since    uint64 // the oldest one
 	size     int64  // in memory and on disk, about
 	unread   bool   // that it could not be read has been logged
+
+	id         idKey
+	superseded bool // a newer write of its id was seen
+	told       bool // the journal tells so by itself, without that write
+}
+
+func (x *index) addLetter(index uint64, l *letter) {
+	x.letters[index] = l
+	x.deadSize += l.size
+	x.rejected.add(l.session, l.sequence)
+}
+
+func (x *index) dropLetter(index uint64) {
+	if l := x.letters[index]; l != nil {
+		x.deadSize -= l.size
+		x.rejected.remove(l.session, l.sequence)
+		delete(x.letters, index)
+	}
 }
 
 // apply takes in one record of a generation; records come in the order of the journal. The error wraps wal.ErrDamaged: the
@@ -151,22 +170,30 @@ func (x *index) applyLetter(g *generation, r *wal.Record) error {
 	}
 	l := x.letters[c.Index]
 	if l == nil {
-		l = &letter{session: r.Session, sequence: r.Sequence, since: g.number, size: letterSize(len(c.Payload), len(c.Reason))}
-		x.letters[c.Index] = l
-		x.rejected.add(r.Session, r.Sequence)
+		l = &letter{
+			session: r.Session, sequence: r.Sequence, since: g.number, size: letterSize(len(c.Payload), len(c.Reason)), id: keyOf(r.Space, r.ID),
+		}
+		x.addLetter(c.Index, l)
 	}
 	l.home = g.number
+	l.told = l.told || c.Superseded
+	l.superseded = l.superseded || c.Superseded
 	x.settle(c.Index, r.Session, wal.Dead)
 	return nil
 }
 
+// pendingAt says that the write at index is there and has no fate.
+func (x *index) pendingAt(index uint64) bool {
+	g := x.holder(index)
+	return g != nil && g.writes.has(index-g.base) && !g.settled.has(index-g.base)
+}
+
 // settle notes the fate of a write; false where it is not pending.
 func (x *index) settle(index uint64, id wal.SessionID, f wal.Fate) bool {
-	g := x.holder(index)
-	if g == nil || !g.writes.has(index-g.base) || g.settled.has(index-g.base) {
+	if !x.pendingAt(index) {
 		return false
 	}
-	g.fate(index, f)
+	x.holder(index).fate(index, f)
 	x.sessions[id].settled(f)
 	return true
 }

@@ -19,6 +19,7 @@ type Journal interface {
 	NewProducer() *wal.Producer
 	Generations() []wal.Generation
 	Release(ctx context.Context, generation uint64, t wal.Tally) error
+	Records
 }
 
 // flushEvery is how often the file is written while something changes. What a crash loses of it is delivered again.
@@ -116,7 +117,7 @@ func (l *Ledger) release(ctx context.Context, j Journal, finished []wal.Generati
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := l.clear(ctx, p, number); err != nil {
+		if err := l.clear(ctx, j, p, number); err != nil {
 			return err
 		}
 		tally, ok := l.empty(number)

@@ -24,9 +24,16 @@ type knownGeneration struct {
 }
 
 type knownLetter struct {
-	session  wal.SessionID
-	sequence uint64
-	size     int64
+	session    wal.SessionID
+	sequence   uint64
+	size       int64
+	id         idKey
+	superseded bool
+}
+
+// letter is what is kept in memory of it.
+func (k knownLetter) letter(since, home uint64) *letter {
+	return &letter{session: k.session, sequence: k.sequence, since: since, home: home, size: k.size, id: k.id, superseded: k.superseded}
 }
 
 // Past is what the file knew of the journal as a whole when it was last written; zero where it is lost.

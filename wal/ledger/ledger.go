@@ -15,6 +15,8 @@ var (
 	ErrDamaged = errors.New("ledger damaged")
 	// ErrBusy refuses a dead letter while those before it cannot be written down: keep it, and bring it again later.
 	ErrBusy = errors.New("dead letters are waiting for the disk")
+	// ErrTooMany refuses a dead letter while there are as many as Limits allow: keep it, and bring it again later.
+	ErrTooMany = errors.New("too many dead letters")
 	// ErrNoLetter means that no dead letter has the index.
 	ErrNoLetter = errors.New("no such dead letter")
 )
@@ -42,12 +44,13 @@ type Ledger struct {
 	x         *index
 	unwritten map[uint64]*Letter // dead letters that are not in the file yet
 	waiting   int64              // their size
-	gone      gone               // what is to be taken out of the file
-	newest    uint64             // the highest number of a generation, ever
-	durable   uint64             // the highest index that the journal has told of
-	written   uint64             // durable, as the file has it
-	changed   chan struct{}      // closed when something is settled, nil while nobody waits for that
-	full      bool               // the disk has no room, and that has been logged
+	limits    Limits
+	gone      gone          // what is to be taken out of the file
+	newest    uint64        // the highest number of a generation, ever
+	durable   uint64        // the highest index that the journal has told of
+	written   uint64        // durable, as the file has it
+	changed   chan struct{} // closed when something is settled, nil while nobody waits for that
+	full      bool          // the disk has no room, and that has been logged
 
 	disk *disk
 	kick chan struct{} // cap 1: the keeper has something to do

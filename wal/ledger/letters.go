@@ -12,12 +12,46 @@ import (
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
 
+// Limits bound the dead letters that are kept. Zero is no limit.
+type Limits struct {
+	Count int
+	Bytes int64 // of payloads and reasons, and 256 for each
+}
+
+// SetLimits sets what Bury holds to. What is there already stays, be it more.
+func (l *Ledger) SetLimits(limits Limits) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limits = limits
+}
+
+// LetterStats counts the dead letters, and what bounds them.
+func (l *Ledger) LetterStats() (count int, bytes int64, limits Limits) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.x.letters), l.x.deadSize, l.limits
+}
+
+// room refuses one more letter where there are as many as may be. l.mu is held.
+func (l *Ledger) room(size int64) error {
+	n := len(l.x.letters)
+	if n == 0 || (l.limits.Count == 0 || n < l.limits.Count) && (l.limits.Bytes == 0 || l.x.deadSize+size <= l.limits.Bytes) {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of them, %d bytes: replay or drop some, nothing is delivered until then", ErrTooMany, n, l.x.deadSize)
+}
+
 // Bury keeps a write as a dead letter, in memory at once and in the file soon; the ledger makes its own copy of id and
-// payload. Where DiedAt is zero it is now. A write that is not pending stays as it is. The error wraps ErrBusy while 16 MiB
-// of earlier letters cannot be written; the write stays pending then.
+// payload. Where DiedAt is zero it is now. A write that is not pending stays as it is. The error wraps ErrTooMany at the
+// limits, and ErrBusy while 16 MiB of earlier letters cannot be written; the write stays pending then.
 func (l *Ledger) Bury(d Letter) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.x.pendingAt(d.Index) {
+		if err := l.room(d.size()); err != nil {
+			return err
+		}
+	}
 	if l.waiting > 0 && l.waiting+d.size() > maxUnwritten {
 		l.notify()
 		return fmt.Errorf("%w: %d bytes of them: free some space on the disk", ErrBusy, l.waiting)
@@ -31,8 +65,9 @@ func (l *Ledger) Bury(d Letter) error {
 	d.own()
 	d.Kind = wal.KindWrite
 	g := l.x.holder(d.Index)
-	l.x.letters[d.Index] = &letter{session: d.Session, sequence: d.Sequence, home: g.number, since: g.number, size: d.size()}
-	l.x.rejected.add(d.Session, d.Sequence)
+	l.x.addLetter(d.Index, &letter{
+		session: d.Session, sequence: d.Sequence, home: g.number, since: g.number, size: d.size(), id: keyOf(d.Space, d.ID),
+	})
 	l.keep(&d)
 	l.tellChange()
 	l.notify()
@@ -67,14 +102,16 @@ func (l *Ledger) Letters() []uint64 {
 // Letter returns one dead letter, whole; its bytes must not be changed. The error wraps ErrNoLetter, or ErrDamaged.
 func (l *Ledger) Letter(index uint64) (*Letter, error) {
 	l.mu.Lock()
-	d, held := l.unwritten[index], l.x.letters[index] != nil
+	d, held := l.unwritten[index], l.x.letters[index]
+	superseded := held != nil && held.superseded
 	l.mu.Unlock()
 	switch {
+	case held == nil:
+		return nil, fmt.Errorf("%w: index %d", ErrNoLetter, index)
 	case d != nil:
 		out := *d
+		out.Superseded = superseded
 		return &out, nil
-	case !held:
-		return nil, fmt.Errorf("%w: index %d", ErrNoLetter, index)
 	}
 	err := l.disk.view(func(tx *bbolt.Tx) error {
 		key := key64(index)
@@ -87,7 +124,25 @@ func (l *Ledger) Letter(index uint64) (*Letter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read dead letter %d from the ledger: %w", index, err)
 	}
+	d.Superseded = superseded
 	return d, nil
+}
+
+// Amend notes that the store refused a dead letter once more. It is lost with the file, for where the letter was carried the
+// journal keeps what was known then; and it is left undone while the file cannot be written.
+func (l *Ledger) Amend(d Letter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := l.x.letters[d.Index]
+	if held == nil || l.waiting+d.size() > maxUnwritten {
+		return
+	}
+	l.dropUnwritten(d.Index)
+	l.x.deadSize += d.size() - held.size
+	held.size = d.size()
+	d.Superseded = held.superseded
+	d.own()
+	l.keep(&d)
 }
 
 // Fates is what Resolve needs of the journal.

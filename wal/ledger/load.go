@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -38,6 +39,67 @@ func readDisk(path string, journal [16]byte) (*known, error) {
 	}
 	k.sort()
 	return k, nil
+}
+
+// ReadLetters visits the dead letters that the ledger's file holds, ascending, and changes nothing. Where inUse is true a
+// process has the file and writes to it: then what is visited is what stood there at one moment, not long ago. The error wraps
+// os.ErrNotExist or ErrDamaged, or is visit's, or the file system's.
+func ReadLetters(dataDir string, inUse bool, visit func(*Letter) error) error {
+	path := filepath.Join(dataDir, FileName)
+	var letters []*Letter
+	for try := 0; ; try++ {
+		var err error
+		letters, err = readLetters(path, inUse)
+		if err == nil {
+			break
+		}
+		if !inUse || try == readTries || !errors.Is(err, ErrDamaged) {
+			return fmt.Errorf("read the dead letters in %s: %w", path, err)
+		}
+		time.Sleep(readPause) // it was being written: a flush is short, and they are far between
+	}
+	for _, l := range letters {
+		if err := visit(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	readTries = 20
+	readPause = 20 * time.Millisecond
+)
+
+func readLetters(path string, inUse bool) (out []*Letter, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	if !inUse {
+		if err := share(f); err != nil {
+			return nil, err
+		}
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	p, err := openPages(f, fi.Size())
+	if err != nil {
+		return nil, err
+	}
+	err = p.each(bucketNames[bucketLetters], func(key, sealed []byte) error {
+		value, err := openValue(key, bytes.Clone(sealed))
+		if err != nil {
+			return err
+		}
+		l, err := decodeLetter(value)
+		out = append(out, l)
+		return err
+	})
+	return out, err
 }
 
 // share waits a moment for bbolt's own lock: whoever holds it writes.
@@ -84,7 +146,7 @@ func load(p *pages, journal [16]byte, k *known) error {
 		}
 		l, err := decodeLetter(value)
 		if err == nil {
-			k.letters[n] = knownLetter{session: l.Session, sequence: l.Sequence, size: l.size()}
+			k.letters[n] = knownLetter{session: l.Session, sequence: l.Sequence, size: l.size(), id: keyOf(l.Space, l.ID), superseded: l.Superseded}
 		}
 		return err
 	})

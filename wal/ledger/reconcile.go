@@ -19,21 +19,22 @@ func (b *Builder) Reconcile() {
 // whose carried frame was damaged. A letter whose write cannot be read any more has no home: the keeper carries it at once.
 func (b *Builder) reconcileLetters() {
 	for i, k := range b.known.letters {
-		if b.x.letters[i] != nil || b.x.settled[i] != nil {
+		if l := b.x.letters[i]; l != nil {
+			l.superseded = l.superseded || k.superseded
+			continue
+		}
+		if b.x.settled[i] != nil {
 			continue
 		}
 		own := b.x.holder(i)
 		switch {
 		case own == nil:
-			b.x.letters[i] = &letter{session: k.session, sequence: k.sequence, since: nowhere, size: k.size}
+			b.x.addLetter(i, k.letter(nowhere, 0))
 		case own.odd[i-own.base] != wal.Dead: // it met its later fate; that it is gone was not written any more
 		case b.damaged[i]:
-			b.x.letters[i] = &letter{session: k.session, sequence: k.sequence, since: own.number, size: k.size}
+			b.x.addLetter(i, k.letter(own.number, 0))
 		default:
-			b.x.letters[i] = &letter{session: k.session, sequence: k.sequence, since: own.number, home: own.number, size: k.size}
-		}
-		if l := b.x.letters[i]; l != nil {
-			b.x.rejected.add(l.session, l.sequence)
+			b.x.addLetter(i, k.letter(own.number, own.number))
 		}
 	}
 }

@@ -39,8 +39,7 @@ func (x *index) resettle(g *generation, at uint64, s wal.Settled) {
 	t.late = s
 	if l := x.letters[s.Index]; l != nil {
 		t.span(l.since, l.home)
-		delete(x.letters, s.Index)
-		x.rejected.remove(l.session, l.sequence)
+		x.dropLetter(s.Index)
 	}
 	own := x.holder(s.Index)
 	if own != nil {

@@ -39,6 +39,10 @@ type Letter struct {
 	Reason   string
 	Attempts int
 	DiedAt   time.Time
+
+	// Superseded says that a newer write of its space and id was accepted: to replay it would bring back what is out of
+	// date. It is known of what Outdate has looked at, and of generations that were released.
+	Superseded bool
 }
 
 // letterSize is what a letter takes in memory and on disk, about.
@@ -49,7 +53,7 @@ func (l *Letter) size() int64 { return letterSize(len(l.Payload), len(l.Reason))
 func (l *Letter) carried() wal.CarriedLetter {
 	return wal.CarriedLetter{
 		Index: l.Index, Time: l.Time, DiedAt: l.DiedAt.UnixNano(), Attempts: uint32(l.Attempts),
-		Reason: l.Reason, Payload: l.Payload,
+		Reason: l.Reason, Payload: l.Payload, Superseded: l.Superseded,
 	}
 }
 
@@ -67,7 +71,9 @@ func letterOf(r *wal.Record) (*Letter, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Letter{Record: *r, Reason: c.Reason, Attempts: int(c.Attempts), DiedAt: time.Unix(0, c.DiedAt)}
+	l := &Letter{
+		Record: *r, Reason: c.Reason, Attempts: int(c.Attempts), DiedAt: time.Unix(0, c.DiedAt), Superseded: c.Superseded,
+	}
 	l.Kind, l.Index, l.Time, l.Payload = wal.KindWrite, c.Index, c.Time, c.Payload
 	return l, nil
 }

@@ -18,50 +18,54 @@ import (
 
 // Config is everything serve can be told. Settings says under which name.
 type Config struct {
-	Listen         string        // gRPC: host:port or unix:///path
-	AdminListen    string        // HTTP: host:port
-	DataDir        string        // absolute or relative path; made where it is missing
-	Store          string        // embedded or engram://host:port
-	DefaultSpace   string        // for clients that name none
-	SessionTimeout time.Duration // how long a session without a stream can be resumed
-	JournalBytes   Size          // 0: half of the free disk, at most 10 GiB
-	JournalReserve Size          // of the disk that stays free; 0: the larger of 16 MiB and 2 % of the disk
-	LaneCapacity   Lanes         // records; 0: no limit but the journal's quota
-	MaxSessions    int           // that can be resumed at once
-	MaxConnections int
-	MaxStreams     int    // calls open on one connection
-	MaxEpisode     Size   // one episode or memory
-	MaxMessage     Size   // one gRPC message, decompressed
-	TokenFile      string // "": clients show no token
-	AdminTokenFile string // "": those of TokenFile
-	TLSCert        string // "": connections are in the clear
-	TLSKey         string
-	TLSClientCA    string // "": clients show no certificate
-	AdminTLS       bool
-	ListenUsers    Users // who may use the unix socket; none: the own user and root
-	Pprof          bool
-	LogLevel       string // trace, debug, info, warn, error or off
-	LogFormat      string // auto, text or json
-	Strict         bool   // refuse to start on a damaged journal
-	InsecureListen bool   // allow a listener that other machines can reach
+	Listen          string        // gRPC: host:port or unix:///path
+	AdminListen     string        // HTTP: host:port
+	DataDir         string        // absolute or relative path; made where it is missing
+	Store           string        // embedded or engram://host:port
+	DefaultSpace    string        // for clients that name none
+	SessionTimeout  time.Duration // how long a session without a stream can be resumed
+	JournalBytes    Size          // 0: half of the free disk, at most 10 GiB
+	JournalReserve  Size          // of the disk that stays free; 0: the larger of 16 MiB and 2 % of the disk
+	LaneCapacity    Lanes         // records; 0: no limit but the journal's quota
+	MaxSessions     int           // that can be resumed at once
+	MaxConnections  int
+	MaxStreams      int    // calls open on one connection
+	MaxEpisode      Size   // one episode or memory
+	MaxMessage      Size   // one gRPC message, decompressed
+	DeadLetters     int    // most that are kept; 0: no limit
+	DeadLetterBytes Size   // likewise
+	TokenFile       string // "": clients show no token
+	AdminTokenFile  string // "": those of TokenFile
+	TLSCert         string // "": connections are in the clear
+	TLSKey          string
+	TLSClientCA     string // "": clients show no certificate
+	AdminTLS        bool
+	ListenUsers     Users // who may use the unix socket; none: the own user and root
+	Pprof           bool
+	LogLevel        string // trace, debug, info, warn, error or off
+	LogFormat       string // auto, text or json
+	Strict          bool   // refuse to start on a damaged journal
+	InsecureListen  bool   // allow a listener that other machines can reach
 }
 
 // Default returns the settings that hold where nothing else is said. DataDir depends on the environment.
 func Default(env Lookup) Config {
 	return Config{
-		Listen:         "127.0.0.1:50051",
-		AdminListen:    "127.0.0.1:50052",
-		DataDir:        defaultDataDir(env),
-		Store:          "embedded",
-		DefaultSpace:   "default",
-		SessionTimeout: 5 * time.Minute,
-		MaxSessions:    20_000,
-		MaxConnections: 16_384,
-		MaxStreams:     1024,
-		MaxEpisode:     256 << 10,
-		MaxMessage:     MiB,
-		LogLevel:       "info",
-		LogFormat:      "auto",
+		Listen:          "127.0.0.1:50051",
+		AdminListen:     "127.0.0.1:50052",
+		DataDir:         defaultDataDir(env),
+		Store:           "embedded",
+		DefaultSpace:    "default",
+		SessionTimeout:  5 * time.Minute,
+		MaxSessions:     20_000,
+		MaxConnections:  16_384,
+		MaxStreams:      1024,
+		MaxEpisode:      256 << 10,
+		MaxMessage:      MiB,
+		DeadLetters:     100_000,
+		DeadLetterBytes: 256 * MiB,
+		LogLevel:        "info",
+		LogFormat:       "auto",
 	}
 }
 
@@ -114,6 +118,9 @@ func (c Config) validatePlain() error {
 	}
 	if c.JournalBytes != 0 && c.JournalBytes < MinJournal {
 		bad("journal-max-bytes: expected 0 for automatic, or at least %v, got %v", MinJournal, c.JournalBytes)
+	}
+	if c.DeadLetters < 0 {
+		bad("dead-letters-max: expected a count such as 100000, or 0 for no limit, got %d", c.DeadLetters)
 	}
 	if hclog.LevelFromString(c.LogLevel) == hclog.NoLevel {
 		bad("log-level: expected trace, debug, info, warn, error or off, got %q", c.LogLevel)

@@ -28,6 +28,7 @@ func TestDefaults(t *testing.T) {
 		Listen: "127.0.0.1:50051", AdminListen: "127.0.0.1:50052", DataDir: "/home/u/.local/state/engram-sidecar",
 		Store: "embedded", DefaultSpace: "default", SessionTimeout: 5 * time.Minute, LogLevel: "info", LogFormat: "auto",
 		MaxSessions: 20_000, MaxConnections: 16_384, MaxStreams: 1024, MaxEpisode: 256 * KiB, MaxMessage: MiB,
+		DeadLetters: 100_000, DeadLetterBytes: 256 * MiB,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -56,7 +57,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		Store: "engram://db.internal:50051", DefaultSpace: "agents", SessionTimeout: 90 * time.Minute,
 		JournalBytes: 512 * MiB, LaneCapacity: Lanes{1, 2000, 300000}, LogLevel: "debug", LogFormat: "json",
 		Strict: true, InsecureListen: true, JournalReserve: 64 * MiB, MaxSessions: 100, MaxConnections: 50, MaxStreams: 10,
-		MaxEpisode: 128 * KiB, MaxMessage: 512 * KiB,
+		MaxEpisode: 128 * KiB, MaxMessage: 512 * KiB, DeadLetters: 500, DeadLetterBytes: 8 * MiB,
 		TokenFile: "/etc/s/tokens", AdminTokenFile: "/etc/s/ops", TLSCert: "/etc/s/crt", TLSKey: "/etc/s/key", TLSClientCA: "/etc/s/ca",
 		AdminTLS: true, ListenUsers: Users{1000, 1001}, Pprof: true,
 	}
@@ -68,6 +69,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		"token-file": "/etc/s/tokens", "admin-token-file": "/etc/s/ops", "tls-cert": "/etc/s/crt", "tls-key": "/etc/s/key",
 		"tls-client-ca": "/etc/s/ca", "admin-tls": "true", "listen-users": "1000, 1001", "pprof": "true",
 		"max-episode-bytes": "128KiB", "max-message-bytes": "512KiB",
+		"dead-letters-max": "500", "dead-letters-max-bytes": "8MiB",
 	}
 	var environ []string
 	for name, value := range flags {

@@ -108,6 +108,14 @@ var Settings = []Setting{
 		parsed(strconv.ParseBool, func(c *Config) *bool { return &c.Pprof }, "true or false"),
 	},
 	{
+		"dead-letters-max", "COUNT", "most dead letters that are kept; at it delivery waits until some are replayed or dropped; 0 means no limit", "100000",
+		parsed(strconv.Atoi, func(c *Config) *int { return &c.DeadLetters }, "a count such as 100000"),
+	},
+	{
+		"dead-letters-max-bytes", "SIZE", "most bytes that dead letters may take, likewise", "256MiB",
+		func(c *Config, text string) error { return c.DeadLetterBytes.UnmarshalText([]byte(text)) },
+	},
+	{
 		"log-level", "LEVEL", "trace, debug, info, warn, error or off", "info",
 		text(func(c *Config) *string { return &c.LogLevel }),
 	},
