@@ -2,7 +2,10 @@ package proxy
 
 import (
 	"context"
+	"fmt"
+	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"google.golang.org/grpc"
 )
@@ -12,7 +15,7 @@ import (
 func (s *Server) caught(method string, end func(error)) {
 	if value := recover(); value != nil { //nolint:revive // caught is itself what is deferred
 		s.panics.Add(1)
-		s.log.Error("a call failed inside the sidecar", "method", method, "panic", value, "stack", string(debug.Stack()))
+		s.log.Error("a call failed inside the sidecar", "method", method, "panic", describePanic(value), "stack", string(debug.Stack()))
 		end(errInternal(method))
 	}
 }
@@ -25,4 +28,18 @@ func (s *Server) catchUnary(ctx context.Context, req any, info *grpc.UnaryServer
 func (s *Server) catchStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
 	defer s.caught(info.FullMethod, func(failure error) { err = failure })
 	return next(srv, stream)
+}
+
+// describePanic says what a panic was about without what it may quote of a client's bytes: the runtime's own words, ours, or
+// else the type. The stack says where.
+func describePanic(value any) string {
+	switch v := value.(type) {
+	case runtime.Error:
+		return v.Error()
+	case string:
+		if strings.HasPrefix(v, "internal error: ") {
+			return v
+		}
+	}
+	return fmt.Sprintf("%T", value)
 }

@@ -140,7 +140,7 @@ func (o *observation) leave(fenced <-chan struct{}) error {
 			if o.fates != nil {
 				o.s.news.unfollow(o.id, o.fates)
 			}
-			o.s.log.Debug("session released", "session", o.idText, "after", o.att.Next()-1, "reason", o.result)
+			o.s.log.Debug("session released", "session", o.idText, "after", o.att.Next()-1, "code", status.Code(o.result).String())
 			o.att.Release()
 		}
 	}()

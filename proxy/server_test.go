@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/test/bufconn"
@@ -254,6 +255,16 @@ func TestConnectionLimit(t *testing.T) {
 	if _, err := pb.NewEngramServiceClient(e.dial()).Remember(ctx, rememberOf("", "")); err != nil {
 		t.Errorf("after the first one left: %v", err)
 	}
+}
+
+func TestHeaderLimit(t *testing.T) {
+	e := newEdge(t, Config{})
+	if _, err := e.Remember(e.ctx, rememberOf("", "")); err != nil { // the server's settings have come
+		t.Fatal(err)
+	}
+	ctx := metadata.AppendToOutgoingContext(e.ctx, "note", strings.Repeat("x", 9<<10))
+	_, err := e.Remember(ctx, rememberOf("", ""))
+	wantStatus(t, err, codes.Internal, "header list size")
 }
 
 func TestStreamLimitOfAConnection(t *testing.T) {

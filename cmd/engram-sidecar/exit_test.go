@@ -8,10 +8,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/engram-sidecar/engram-sidecar/cmd/engram-sidecar/internal/config"
 	"github.com/engram-sidecar/engram-sidecar/recovery"
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
@@ -102,5 +104,17 @@ func TestMemoryLimit(t *testing.T) {
 	}
 	if got := memoryLimit(write("1000000\n")); got != 750000 {
 		t.Errorf("a limit of 1000000 gives %d", got)
+	}
+}
+
+// TestALogLineIsOneEvent logs what a client could make up, in both forms.
+func TestALogLineIsOneEvent(t *testing.T) {
+	forged := "x\n{\"@level\":\"error\",\"@message\":\"forged\"}\r\x1b[31mred\x07"
+	for _, format := range []string{"json", "text"} {
+		var out strings.Builder
+		newLogger(config.Config{LogLevel: "trace", LogFormat: format}, &out).Warn("a call was refused", "method", forged, "error", errors.New(forged))
+		if lines := strings.Count(out.String(), "\n"); lines != 1 && format == "json" || strings.ContainsAny(out.String(), "\x1b\x07\r") {
+			t.Errorf("%s: %q", format, out.String())
+		}
 	}
 }

@@ -136,7 +136,9 @@ func TestBadSecretsAreRefused(t *testing.T) {
 	call("", "recall", "--addr", "127.0.0.1:1", "--cert-file", open, "x").wants(t, 2, "", "--cert-file and --key-file: expected both")
 	call("", "recall", "--addr", "127.0.0.1:1", "--ca-file", open, "x").wants(t, 2, "", "expected certificates in PEM")
 	for _, args := range [][]string{
-		{"--token-file", open}, {"--admin-token-file", open}, {"--token-file", "/nowhere"},
+		{"--token-file", open},
+		{"--admin-token-file", open},
+		{"--token-file", "/nowhere"},
 		{"--tls-cert", open, "--tls-key", secretFile(t, "key", "no key")},
 	} {
 		dir := filepath.Join(t.TempDir(), "data")

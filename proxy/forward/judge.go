@@ -43,12 +43,12 @@ func (f *Forwarder) judgeItem(it *item) {
 		f.board.settle(Delivered)
 		f.finish(it.ref)
 	case class == store.ClassPermanent:
-		f.board.note(class.String(), it.err)
+		f.board.note(class.String(), maskedError(it.err, []item{*it}))
 		f.bury(it, it.err.Error(), f.attempts(it.ref)+1, time.Now())
 	case r.outage != nil:
 		f.giveBack(it)
 	default:
-		f.board.note(class.String(), it.err)
+		f.board.note(class.String(), maskedError(it.err, []item{*it}))
 		f.tryLater(it)
 	}
 }

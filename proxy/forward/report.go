@@ -48,7 +48,7 @@ func (f *Forwarder) reportDead(it *item, reason string, attempts int) {
 		return
 	}
 	f.log.Warn("the store refused a record for good: kept as a dead letter", "index", it.ref.Index, "session", it.rec.Session.String(),
-		"sequence", it.rec.Sequence, "space", it.rec.Space, "attempts", attempts, "reason", logged(reason), "not_logged", skipped)
+		"sequence", it.rec.Sequence, "space", it.rec.Space, "attempts", attempts, "reason", masked(reason, []item{*it}), "not_logged", skipped)
 }
 
 // ownFailure holds everything for a back-off: the journal cannot be read, or the ledger cannot be written.
@@ -68,7 +68,7 @@ func (f *Forwarder) open(now time.Time, err error, class store.Class) {
 		class = store.ClassUnavailable // it came when the time of the Put was over
 	}
 	if err != nil {
-		f.board.note(class.String(), err)
+		f.board.note(class.String(), maskedError(err, f.round.items))
 	}
 	if !f.breaker.failed(now, class.String()) {
 		return

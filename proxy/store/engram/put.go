@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"google.golang.org/grpc/status"
+
 	engramv1 "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
 	"github.com/engram-sidecar/engram-sidecar/proxy/store"
 	"github.com/engram-sidecar/engram-sidecar/wal"
@@ -111,7 +113,7 @@ func (d *delivery) giveUp(err error) {
 // error says why not all were. The caller has the turn.
 func (s *Store) exchange(ctx context.Context, messages []message) (int, error) {
 	if s.stream != nil && !s.stream.alive() {
-		s.log.Debug("stream ended while idle", "reason", s.stream.err)
+		s.log.Debug("stream ended while idle", "code", status.Code(s.stream.err).String())
 		s.stream.close(nil)
 		s.stream = nil
 	}
@@ -124,7 +126,8 @@ func (s *Store) exchange(ctx context.Context, messages []message) (int, error) {
 	}
 	answered, err := s.stream.exchange(ctx, messages, s.cfg.Timeout)
 	if err != nil {
-		s.log.Debug("stream ended", "answered", answered, "unanswered", len(messages)-answered, "reason", err)
+		s.log.Debug("stream ended", "answered", answered, "unanswered", len(messages)-answered,
+			"code", status.Code(err).String()) // not its words: they may quote what was observed
 		s.stream = nil
 	}
 	return answered, err
