@@ -47,6 +47,10 @@ var (
 		1: {"memory_space_id", text}, 2: {"init", message}, 3: {"observation", message}, 4: {"flow", message},
 		5: {"close", message}, 10: {"session_id", text}, 11: {"sequence_number", varint},
 	}
+	memoryFlowRules = rules{
+		1: {"memory_space_id", text}, 2: {"remember", message}, 3: {"recall", message}, 4: {"subscribe", message},
+		5: {"control", message}, 10: {"session_id", text}, 11: {"sequence_number", varint},
+	}
 	initRules = rules{
 		1: {"client_buffer_size", varint}, 2: {"enable_backpressure", varint}, 3: {"max_batch_size", varint},
 	}
