@@ -23,7 +23,7 @@ func (e *edge) deliver(id string, fate wal.Fate, seqs ...uint64) {
 				e.ledger.set(func() { e.ledger.died[r.Index] = true })
 				e.ledger.settle(r.Index)
 			}
-			e.news.Settled(&r, fate)
+			e.news.Settled(&r, fate, "no good")
 			e.ledger.settle(r.Index)
 		}
 	}
@@ -102,7 +102,7 @@ func TestObservationIsAcceptedBeforeItIsIndexed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for seq := uint64(1); seq <= 3; seq++ { // a store that is quicker than the stream's own sender
-		e.news.Settled(&wal.Record{Session: id, Sequence: seq}, wal.Delivered)
+		e.news.Settled(&wal.Record{Session: id, Sequence: seq}, wal.Delivered, "")
 	}
 	for seq := uint64(1); seq <= 3; seq++ {
 		c.observe(seq)
@@ -198,7 +198,7 @@ func settleAll(e *edge, id string) {
 		e.ledger.set(func() {
 			e.ledger.died[r.Index], e.ledger.settled[r.Index] = fate == wal.Dead, true
 		})
-		e.news.Settled(&r, fate)
+		e.news.Settled(&r, fate, "no good")
 	}
 }
 

@@ -26,6 +26,11 @@
 // blocks in RecvMsg or SendMsg. When a stream ends, the supervisor lets no more be appended, waits until all that was is
 // settled, and only then releases the session.
 //
+// A stream with INDEXED acks has news beside its answers: what the forwarder reports of its session waits in half of the
+// outbox's room, and the sender takes it from there when no settled answer is left. A MemoryFlow has no INDEXED acks but a
+// subscription, whose events the supervisor puts into the outbox as its client's manners allow; a fourth goroutine answers its
+// recalls. Nobody who reports waits for a client: see News.
+//
 // A client that never reads its answers slows itself alone: the outbox is bounded in bytes, and the receiver stops reading
 // when it is full.
 //

@@ -128,7 +128,41 @@ func (o *observation) flow(f *envelope.Flow) {
 type warningWatch struct {
 	changed <-chan struct{}  // the pressure has changed
 	pause   <-chan time.Time // enough time has passed since the last warning
-	warned  float64          // the pressure that the client was last told of; 0 when it was told that all is well
+	warning
+}
+
+// warning remembers what a client was told of the pressure, so that it is told what is new, and that all is well only once
+// it is well below where the warnings began.
+type warning struct {
+	warned float64 // the pressure that the client was last told of; 0 when it was told that all is well
+}
+
+// turn is what there is to tell.
+type turn uint8
+
+const (
+	turnNone turn = iota
+	turnHigh      // slow down
+	turnOver      // there is room again
+)
+
+// judge says what there is to tell at this pressure, which it rounds to hundredths.
+func (w *warning) judge(pressure float64) (float64, turn) {
+	pressure = math.Round(100*pressure) / 100
+	switch {
+	case pressure >= pressureHigh && pressure != w.warned:
+		return pressure, turnHigh
+	case pressure < pressureLow && w.warned > 0:
+		return pressure, turnOver
+	default:
+		return pressure, turnNone
+	}
+}
+
+func (w *warning) told(pressure float64, t turn) {
+	if w.warned = pressure; t == turnOver {
+		w.warned = 0
+	}
 }
 
 func (w *warningWatch) begin(o *observation) {
@@ -140,19 +174,18 @@ func (w *warningWatch) begin(o *observation) {
 // look tells the client what has changed, if anything, and waits for the next change.
 func (w *warningWatch) look(o *observation) {
 	w.pause, w.changed = nil, o.s.gauge.changes()
-	pressure := math.Round(100*o.s.gauge.pressure(o.lane)) / 100
+	pressure, turn := w.judge(o.s.gauge.pressure(o.lane))
 	var status envelope.Status
-	switch {
-	case pressure >= pressureHigh && pressure != w.warned:
+	switch turn {
+	case turnHigh:
 		status = o.status(envelope.StateBackpressure, fmt.Sprintf("%.0f %% full: slow down", 100*pressure))
-	case pressure < pressureLow && w.warned > 0:
+	case turnOver:
 		status = o.status(envelope.StateActive, "there is room again")
-		pressure = 0
-	default:
+	case turnNone:
 		return
 	}
 	if o.volunteer(status) {
-		w.warned = pressure
+		w.told(pressure, turn)
 	}
 	w.changed, w.pause = nil, time.After(o.manners.pause())
 }

@@ -8,30 +8,34 @@ import (
 )
 
 // News passes on what has become of records to the streams that asked for it. It keeps nothing and waits for nobody: a
-// stream that is slow to take its news loses them, and asks the ledger.
+// stream that is slow to take its news loses them and asks the ledger, or loses its subscription.
 type News struct {
 	listening atomic.Int64 // streams that want any; where there is none, a report costs one look at this
 
-	mu       sync.RWMutex
-	sessions map[wal.SessionID]*fates
+	mu          sync.RWMutex
+	sessions    map[wal.SessionID]*fates
+	subscribers map[*subscription]struct{}
 }
 
 // NewNews returns a News that nobody listens to yet.
 func NewNews() *News {
-	return &News{sessions: map[wal.SessionID]*fates{}}
+	return &News{sessions: map[wal.SessionID]*fates{}, subscribers: map[*subscription]struct{}{}}
 }
 
-// Settled reports the fate of a write: delivered, dead or damaged. Within a session reports come in the order of the
-// sequence. The report of a dead letter comes after the ledger's own, so that who has missed it finds it there. R is valid
-// during the call. It does not block.
-func (n *News) Settled(r *wal.Record, fate wal.Fate) {
+// Settled reports the fate of a write: delivered, dead or damaged; reason is why, where it was not delivered. Within a
+// session reports come in the order of the sequence. The report of a dead letter comes after the ledger's own, so that who
+// has missed it finds it there. R is valid during the call. It does not block.
+func (n *News) Settled(r *wal.Record, fate wal.Fate, reason string) {
 	if n.listening.Load() == 0 {
 		return
 	}
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	if f := n.sessions[r.Session]; f != nil {
+	if f := n.sessions[r.Session]; f != nil { // no stream has the session that is none
 		f.report(r, fate)
+	}
+	for s := range n.subscribers {
+		s.report(r, fate, reason)
 	}
 }
 
@@ -50,4 +54,20 @@ func (n *News) unfollow(id wal.SessionID, f *fates) {
 		delete(n.sessions, id)
 	}
 	n.listening.Add(-1)
+}
+
+func (n *News) subscribe(s *subscription) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.subscribers[s] = struct{}{}
+	n.listening.Add(1)
+}
+
+func (n *News) unsubscribe(s *subscription) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, ok := n.subscribers[s]; ok {
+		delete(n.subscribers, s)
+		n.listening.Add(-1)
+	}
 }

@@ -44,7 +44,7 @@ var needs = map[string]need{
 }
 
 // bySession are the methods that ask mayIn for themselves, once they know the session.
-var bySession = map[string]bool{"ObserveStream": true, "MemoryStream": true}
+var bySession = map[string]bool{"ObserveStream": true, "MemoryStream": true, "MemoryFlow": true}
 
 // openServices are those that tell nothing of what is stored: any token will do.
 var openServices = []string{
@@ -71,11 +71,13 @@ func (s *Server) mayIn(ctx context.Context, method, space string, right access.R
 }
 
 // mayWrite asks for the right to write in a memory space.
-func (o *observation) mayWrite(space string) error {
-	if o.s.deps.Tokens == nil {
+func (p *pipe) mayWrite(space string) error { return p.may(space, access.Write) }
+
+func (p *pipe) may(space string, right access.Right) error {
+	if p.s.deps.Tokens == nil {
 		return nil
 	}
-	return o.s.mayIn(o.stream.Context(), o.method, space, access.Write)
+	return p.s.mayIn(p.stream.Context(), p.method, space, right)
 }
 
 // mayCall says whether the caller may call a method at all, and what has to be asked of each request; nil for nothing more.

@@ -205,7 +205,7 @@ func TestWhatIsNotBoundToASpaceNeedsEveryRight(t *testing.T) {
 	e, _ := guarded(t)
 	for _, path := range []string{
 		"ExecuteQuery", "Introspect", "RebalanceSpaces", "MigrateSpace", "ApplyReplicationBatch",
-		"GetReplicationStatus", "MemoryFlow", "Stream", "Levitate",
+		"GetReplicationStatus", "Stream", "Levitate",
 	} {
 		err := e.conn.Invoke(with(e.ctx, notesToken), "/engram.v1.EngramService/"+path, &pb.ForgetRequest{MemorySpaceId: "notes"}, &pb.ForgetResponse{})
 		wantStatus(t, err, codes.PermissionDenied, "needs the right *:rw")

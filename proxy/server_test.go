@@ -115,12 +115,12 @@ func TestUnservedMethodsAreNamed(t *testing.T) {
 	wantStatus(t, err, codes.Unimplemented, "/engram.v1.EngramService/Forget", "over the fake store", "engram://")
 	err = e.conn.Invoke(e.ctx, "/engram.v1.EngramService/Levitate", &pb.ForgetRequest{}, &pb.ForgetResponse{})
 	wantStatus(t, err, codes.Unimplemented, "/engram.v1.EngramService/Levitate")
-	stream, err := e.MemoryFlow(e.ctx)
+	stream, err := e.Dream(e.ctx, &pb.DreamRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = stream.Recv()
-	wantStatus(t, err, codes.Unimplemented, "/engram.v1.EngramService/MemoryFlow")
+	wantStatus(t, err, codes.Unimplemented, "/engram.v1.EngramService/Dream")
 }
 
 // TestStopTellsHealthWatchers would wait for its whole grace, and with it for ever, if a watch held the stop up.

@@ -22,6 +22,7 @@ func (s *Server) service() *grpc.ServiceDesc {
 		Streams: []grpc.StreamDesc{
 			{StreamName: "ObserveStream", Handler: s.observe, ServerStreams: true, ClientStreams: true},
 			{StreamName: "MemoryStream", Handler: s.memoryStream, ServerStreams: true, ClientStreams: true},
+			{StreamName: "MemoryFlow", Handler: s.memoryFlow, ServerStreams: true, ClientStreams: true},
 			{StreamName: "StreamingRemember", Handler: s.streamingRemember, ServerStreams: true, ClientStreams: true},
 			{StreamName: "StreamingRecall", Handler: s.streamingRecall, ServerStreams: true, ClientStreams: true},
 			{StreamName: "RecallStream", Handler: s.recallStream, ServerStreams: true},

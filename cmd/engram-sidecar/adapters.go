@@ -28,11 +28,11 @@ type sink struct {
 // Settle implements forward.Sink. That a record was settled before is nothing to the ledger: an answer may come twice. The
 // news come first, so that a stream that waits until the ledger has settled all has been told of each.
 func (s sink) Settle(r *wal.Record, o forward.Outcome) {
-	fate := wal.Delivered
+	fate, reason := wal.Delivered, ""
 	if o == forward.Damaged {
-		fate = wal.Damaged
+		fate, reason = wal.Damaged, "it cannot be read from the journal any more"
 	}
-	s.news.Settled(r, fate)
+	s.news.Settled(r, fate, reason)
 	s.Ledger.Settle(r.Index, r.Session, fate)
 }
 
@@ -41,7 +41,7 @@ func (s sink) Bury(l forward.Letter) error {
 	if err := s.Ledger.Bury(ledger.Letter{Record: l.Record, Reason: l.Reason, Attempts: l.Attempts, DiedAt: l.DiedAt}); err != nil {
 		return err
 	}
-	s.news.Settled(&l.Record, wal.Dead)
+	s.news.Settled(&l.Record, wal.Dead, l.Reason)
 	return nil
 }
 
