@@ -97,16 +97,21 @@ func (j *Journal) commitIn(cur *generation, b *batch) (*generation, error) {
 	return cur, err
 }
 
-// nextGeneration takes the generation that the keeper has ready.
+// nextGeneration takes a generation that the keeper has made ready.
 func (j *Journal) nextGeneration() (*generation, error) {
-	select {
-	case p := <-j.ready:
-		if p.err != nil {
-			return nil, fmt.Errorf("%w: %w", errNoRoom, p.err)
+	for {
+		g, err := j.stock.take()
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%w: %w", errNoRoom, err)
+		case g != nil:
+			return g, nil
 		}
-		return p.gen, nil
-	case <-j.failed: // the keeper's, which has ended
-		return nil, j.Err()
+		select {
+		case <-j.stock.made:
+		case <-j.failed: // the keeper's, which has ended
+			return nil, j.Err()
+		}
 	}
 }
 
@@ -149,10 +154,13 @@ func (j *Journal) endGeneration(cur *generation) {
 	if cur == nil || cur.log == nil {
 		return
 	}
-	if err := cur.log.Close(); err != nil {
-		j.log.Warn("closing a finished generation", "generation", cur.number, "error", err)
-	}
+	log := cur.log
 	j.abandon(cur)
+	j.done.Go(func() { // ends with the call, which syncs once more: no batch is to wait for that; Close waits for it
+		if err := log.Close(); err != nil {
+			j.log.Warn("closing a finished generation", "generation", cur.number, "error", err)
+		}
+	})
 }
 
 // abandon seals cur without a further call on tidwall's handle; the collector closes that.

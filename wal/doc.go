@@ -97,8 +97,9 @@
 //
 // Rotation: a generation that has reached its size ends with its batch, and the next batch begins a new one with a head,
 // which makes it readable without those before it: identity, counters, and which generations must be there. The new one's
-// directory and segment were made and their names synced by the keeper before. Cut at any point of that, an empty or
-// unused generation is left, which the next start deletes; its number is not used again while it may hold anything.
+// directory and segment were made and their names synced by the keeper before, several at a time while they are used up
+// fast. Cut at any point of that, empty or unused generations are left, which the next start deletes; their numbers are not
+// used again while they may hold anything.
 //
 // Open: it never appends to a file of an earlier run. What that run left behind its last sync may be in the page cache
 // alone, and after a failed fsync no later one tells; so the newest generation's last batch is written over itself and
@@ -120,12 +121,14 @@
 //
 // # Goroutines and locks
 //
-// Open starts two, Close waits for both. The committer is the only writer: it owns the batch that is being written, the
-// current generation's handles, and calls OnCommit and OnSync. The keeper makes the next generation ready and measures the
-// disk every 200 ms; it ends after the committer, which may need its generation to write what came before a Close.
+// Open starts two, and each finished generation has one for a moment, to close its handle; Close waits for all. The
+// committer is the only writer: it owns the batch that is being written, the current generation's handles, and calls
+// OnCommit and OnSync. The keeper makes the next generations ready and measures the disk every 200 ms; it ends after the
+// committer, which may need its generation to write what came before a Close.
 //
 // Journal.mu guards the batch that is being filled, the counters and the state; Journal.gens guards the table. Where both
-// are held, mu was taken first. Neither is held during a call to the disk, to OnCommit or to visit.
+// are held, mu was taken first. Neither is held during a call to the disk, to OnCommit or to visit. stock.mu guards what the
+// keeper has made ready, and is taken without another.
 //
 // # tidwall/wal
 //

@@ -88,15 +88,8 @@ func (j *Journal) waitForRoom() *generation {
 			return nil
 		case <-pause.C:
 		}
-		select {
-		case <-j.stop:
-			return nil
-		case <-j.failed:
-			return nil
-		case p := <-j.ready:
-			if p.gen != nil {
-				return p.gen
-			}
+		if g, _ := j.stock.take(); g != nil { // where there is none, why is known
+			return g
 		}
 	}
 }

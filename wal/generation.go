@@ -28,16 +28,47 @@ type generation struct {
 	log    *tidwall.Log // the committer's; nil once sealed
 	tail   tail         // of log
 	file   *os.File     // the committer's, to take back a failed write; nil once sealed
-	roomed bool         // the keeper's: it need not try again to allocate the journal's own room
+	roomed bool         // it need not be tried again to allocate the journal's own room; guarded by stock.mu
 }
 
-// prepareGeneration makes the directory and the empty segment of a generation, and returns when both names are durable,
-// so that an ack may rest on them. What an earlier crash left under this number is made anew. The first room bytes are
-// allocated where the file system can do that, so that a full disk still takes what gives space back.
-func prepareGeneration(journalDir string, journal [16]byte, number uint64, room int64) (*generation, error) {
+// prepareGenerations makes the directories and the empty segments of n generations, and returns when all names are durable,
+// so that an ack may rest on them: all of them or none. They are made first and synced then, so that one write of the file
+// system's own journal serves them all.
+func prepareGenerations(journalDir string, journal [16]byte, first uint64, n int, room int64) ([]*generation, error) {
+	gens := make([]*generation, 0, n)
+	err := func() error {
+		for number := first; number < first+uint64(n); number++ {
+			g, err := makeGeneration(journalDir, journal, number, room)
+			if err != nil {
+				return fmt.Errorf("make generation %d: %w", number, err)
+			}
+			gens = append(gens, g)
+		}
+		for _, g := range gens {
+			if err := syncNames(filepath.Dir(g.path)); err != nil {
+				return fmt.Errorf("make generation %d: %w", g.number, err)
+			}
+		}
+		if err := syncNames(journalDir); err != nil {
+			return fmt.Errorf("make generation %d: %w", first, err)
+		}
+		return nil
+	}()
+	if err != nil {
+		for _, g := range gens {
+			err = errors.Join(err, g.log.Close(), g.file.Close())
+		}
+		return nil, err
+	}
+	return gens, nil
+}
+
+// makeGeneration makes a directory and an empty segment. What an earlier crash left under this number is made anew. The
+// first room bytes are allocated where the file system can do that, so that a full disk still takes what gives space back.
+func makeGeneration(journalDir string, journal [16]byte, number uint64, room int64) (*generation, error) {
 	dir := GenerationDir(journalDir, number)
 	if err := os.RemoveAll(dir); err != nil {
-		return nil, fmt.Errorf("make generation %d: %w", number, err)
+		return nil, err
 	}
 	log, err := tidwall.Open(dir, &tidwall.Options{
 		NoSync:      true,          // the committer syncs, so that a failed write and a failed fsync are told apart
@@ -47,16 +78,13 @@ func prepareGeneration(journalDir string, journal [16]byte, number uint64, room 
 		FilePerms:   0o600,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make generation %d: %w", number, err)
+		return nil, err
 	}
 	g := &generation{number: number, seal: newSeal(journal, number), path: SegmentPath(journalDir, number), log: log, tail: tailOf(log)}
 	if g.file, err = os.OpenFile(g.path, os.O_RDWR, 0); err != nil {
-		return nil, errors.Join(fmt.Errorf("make generation %d: %w", number, err), log.Close())
+		return nil, errors.Join(err, log.Close())
 	}
 	g.allocate(room)
-	if err := errors.Join(syncNames(dir), syncNames(journalDir)); err != nil {
-		return nil, errors.Join(fmt.Errorf("make generation %d: %w", number, err), log.Close(), g.file.Close())
-	}
 	return g, nil
 }
 

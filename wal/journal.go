@@ -36,11 +36,11 @@ type Journal struct {
 		table []*generation
 	}
 
-	work      chan struct{}         // cap 1: filling holds records, or the state has changed
-	ready     chan preparedOrFailed // the keeper's next generation
-	stop      chan struct{}         // closed by Close
-	failed    chan struct{}         // closed at the first storage failure
-	ended     chan struct{}         // closed by the committer when it ends; the keeper ends then
+	work      chan struct{} // cap 1: filling holds records, or the state has changed
+	stock     *stock        // generations that the keeper has made ready
+	stop      chan struct{} // closed by Close
+	failed    chan struct{} // closed at the first storage failure
+	ended     chan struct{} // closed by the committer when it ends; the keeper ends then
 	stopOnce  sync.Once
 	failOnce  sync.Once
 	done      sync.WaitGroup
@@ -49,12 +49,6 @@ type Journal struct {
 	commit  Commit // the committer's, handed to OnCommit
 	syncs   atomic.Uint64
 	durable atomic.Uint64 // the highest durable index
-}
-
-// preparedOrFailed is what the keeper could come up with when the committer asks for a generation.
-type preparedOrFailed struct {
-	gen *generation
-	err error
 }
 
 // Open begins a fresh generation after those of earlier runs, which stay as they are: no file that a crash may have left
@@ -66,10 +60,11 @@ func Open(cfg Config, at Position) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the journal: %w", err)
 	}
-	first, err := prepareGeneration(cfg.Dir, at.Journal, at.Generation, j.space.ownRoom())
-	next := at.Generation + 1
+	first, err := prepareGenerations(cfg.Dir, at.Journal, at.Generation, 1, j.space.ownRoom())
+	next, cur := at.Generation+1, (*generation)(nil)
 	switch {
 	case err == nil:
+		cur = first[0]
 		j.beginGeneration(j.filling, at.Generation, 0)
 	case isNoRoom(err):
 		j.state, next = noRoomError(err), at.Generation
@@ -77,7 +72,7 @@ func Open(cfg Config, at Position) (*Journal, error) {
 		return nil, fmt.Errorf("open the journal: %w", err)
 	}
 	j.done.Go(func() { j.keep(next) })
-	j.done.Go(func() { j.commitLoop(first) })
+	j.done.Go(func() { j.commitLoop(cur) })
 	return j, nil
 }
 
@@ -89,7 +84,7 @@ func newJournal(cfg Config, at *Position) (*Journal, error) {
 	j := &Journal{
 		cfg: cfg, journal: at.Journal, log: cfg.Logger, filling: &batch{},
 		index: at.Index, number: at.Batch, accepted: at.Accepted, released: at.Released, leaving: map[uint64]bool{},
-		work: make(chan struct{}, 1), ready: make(chan preparedOrFailed),
+		work: make(chan struct{}, 1), stock: newStock(),
 		stop: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	j.room = sync.NewCond(&j.mu)

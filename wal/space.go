@@ -83,36 +83,33 @@ func (j *Journal) measure() error {
 	return nil
 }
 
-// keep is the keeper: it has the next generation ready before the committer needs it, with all its names durable, and
+// keep is the keeper: it has the next generations ready before the committer needs them, with all their names durable, and
 // measures the disk. Where there is no room it tries again; any other error is a storage failure. It ends after the
 // committer, which may need a generation to write what was appended before a Close.
 func (j *Journal) keep(number uint64) {
 	tick := time.NewTicker(measureEvery)
 	defer tick.Stop()
-	var p preparedOrFailed
 	for {
-		if p.gen == nil {
-			p.gen, p.err = prepareGeneration(j.cfg.Dir, j.journal, number, j.ownRoom())
-			if p.err != nil && !isNoRoom(p.err) {
-				j.fail(p.err)
+		if n := j.stock.wanted(); n > 0 {
+			gens, err := prepareGenerations(j.cfg.Dir, j.journal, number, n, j.ownRoom())
+			if err != nil && !isNoRoom(err) {
+				j.fail(err)
 				return
 			}
+			number += uint64(len(gens))
+			j.stock.put(gens, err)
 		}
 		select {
-		case j.ready <- p:
-			if p.gen != nil {
-				p = preparedOrFailed{}
-				number++
-			}
+		case <-j.stock.used:
 		case <-tick.C:
 			if err := j.measure(); err != nil {
 				j.log.Warn("measuring the disk", "error", err)
 			}
-			if p.gen != nil && !p.gen.roomed {
-				p.gen.allocate(j.ownRoom())
-			}
+			j.stock.allocate(j.ownRoom())
 		case <-j.ended:
-			j.endGeneration(p.gen)
+			for _, g := range j.stock.empty() {
+				j.endGeneration(g)
+			}
 			return
 		}
 	}

@@ -8,7 +8,7 @@ import (
 // TestTheTailIsFound tells when another version of tidwall/wal names its fields otherwise: the journal would be as right as
 // before, and allocate five times what it writes.
 func TestTheTailIsFound(t *testing.T) {
-	g, err := prepareGeneration(t.TempDir(), testJournal, 1, 0)
+	g, err := makeGeneration(t.TempDir(), testJournal, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
