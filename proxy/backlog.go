@@ -3,17 +3,22 @@ package proxy
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
 
-// Reader reads records back out of the journal. See wal.Journal.Read.
+// Reader reads records back out of the journal. See wal.Journal.
 type Reader interface {
+	// Read visits the records at the indexes, which ascend.
 	Read(indexes []uint64, visit func(*wal.Record) error) error
+	// MayHold says whether the part of the journal that holds index may hold writes of the space, and where it begins.
+	MayHold(index uint64, space string) (first uint64, may bool)
 }
 
-// Backlog is the Pending of a ledger and its journal: it knows nothing itself, and reads each record when it is asked.
+// Backlog is the Pending of a ledger and its journal: it knows nothing itself, and reads each record when it is asked, but
+// for the parts of the journal that hold nothing of the space.
 type Backlog struct {
 	Runs    func(visit func(first, last uint64) bool) // the indexes of unsettled writes, in ascending runs
 	Journal Reader
@@ -31,8 +36,19 @@ func (b Backlog) Visit(ctx context.Context, space string, visit func(*wal.Record
 		return true
 	})
 	indexes := make([]uint64, 0, backlogChunk)
+	part, may := uint64(math.MaxUint64), false // where the part of the journal begins that was asked for last
 	for i := len(runs) - 1; i >= 0; i-- {
 		for next := runs[i].last; next >= runs[i].first; next-- {
+			if next < part {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				part, may = b.Journal.MayHold(next, space)
+			}
+			if !may {
+				next = max(part, runs[i].first)
+				continue
+			}
 			if indexes = append(indexes, next); len(indexes) < backlogChunk {
 				continue
 			}

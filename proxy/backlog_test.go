@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
 
@@ -13,6 +15,20 @@ import (
 type fakeReader struct {
 	last    uint64
 	missing map[uint64]error
+	part    uint64              // how many records stand together in one part, 0 for one part
+	without map[uint64]struct{} // parts of which the space that is asked for is not, by their first index
+	reads   []uint64
+	asked   int // MayHold was called so often
+}
+
+func (f *fakeReader) MayHold(index uint64, _ string) (first uint64, may bool) {
+	f.asked++
+	first = 1
+	if f.part > 0 {
+		first = index - (index-1)%f.part
+	}
+	_, none := f.without[first]
+	return first, !none
 }
 
 func (f *fakeReader) Read(indexes []uint64, visit func(*wal.Record) error) error {
@@ -22,6 +38,7 @@ func (f *fakeReader) Read(indexes []uint64, visit func(*wal.Record) error) error
 			return fmt.Errorf("indexes do not ascend: %v", indexes)
 		}
 		before = index
+		f.reads = append(f.reads, index)
 		if err := f.missing[index]; err != nil {
 			return err
 		}
@@ -89,4 +106,45 @@ func TestBacklogEndsWhenItMust(t *testing.T) {
 	if err := backlogOf(&fakeReader{}).Visit(t.Context(), "odd", nil); err != nil {
 		t.Errorf("nothing pending gave %v", err)
 	}
+}
+
+// TestBacklogPassesOverOtherSpaces reads nothing of the parts of the journal that hold nothing of the space, and asks for
+// each part once.
+func TestBacklogPassesOverOtherSpaces(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := &fakeReader{part: rapid.Uint64Range(1, 400).Draw(t, "part"), without: map[uint64]struct{}{}}
+		var runs [][2]uint64
+		next := uint64(1)
+		for range rapid.IntRange(1, 6).Draw(t, "runs") {
+			first := next + rapid.Uint64Range(0, 300).Draw(t, "gap")
+			last := first + rapid.Uint64Range(0, 900).Draw(t, "length")
+			runs, next = append(runs, [2]uint64{first, last}), last+1
+		}
+		for first := uint64(1); first < next; first += f.part {
+			if rapid.Bool().Draw(t, "nothing here") {
+				f.without[first] = struct{}{}
+			}
+		}
+		want, parts := map[uint64]bool{}, map[uint64]bool{}
+		for _, r := range runs {
+			for index := r[0]; index <= r[1]; index++ {
+				part := index - (index-1)%f.part
+				parts[part] = true
+				if _, none := f.without[part]; !none {
+					want[index] = true
+				}
+			}
+		}
+		if err := backlogOf(f, runs...).Visit(context.Background(), "even", func(*wal.Record) bool { return true }); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.reads) != len(want) || f.asked != len(parts) {
+			t.Fatalf("%d records were read, %d parts asked for; want %d and %d", len(f.reads), f.asked, len(want), len(parts))
+		}
+		for _, index := range f.reads {
+			if !want[index] {
+				t.Fatalf("record %d was read", index)
+			}
+		}
+	})
 }

@@ -141,6 +141,11 @@ func (j *Journal) publish(g *generation, b *batch) {
 	}
 	g.offsets = append(g.offsets, b.offsets...)
 	g.bytes = b.at + int64(b.bytes)
+	for i := range b.records {
+		if b.records[i].Kind == KindWrite {
+			g.spaces.add(b.records[i].Space)
+		}
+	}
 	j.gens.Unlock()
 	j.commit = Commit{Generation: g.number, Records: b.records, At: time.Now()}
 	j.durable.Store(b.records[len(b.records)-1].Index)

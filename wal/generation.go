@@ -20,10 +20,11 @@ type generation struct {
 	seal   seal
 	path   string // of the segment
 
-	base    uint64   // index of the first record, 0 until the first batch is committed; guarded by Journal.gens
-	offsets []uint32 // of the frame of index base+i in the segment, 0 where it is damaged; guarded by Journal.gens
-	bytes   int64    // of the segment, up to the last committed batch; guarded by Journal.gens
-	sealed  bool     // nothing more will be written; guarded by Journal.gens
+	base    uint64    // index of the first record, 0 until the first batch is committed; guarded by Journal.gens
+	offsets []uint32  // of the frame of index base+i in the segment, 0 where it is damaged; guarded by Journal.gens
+	bytes   int64     // of the segment, up to the last committed batch; guarded by Journal.gens
+	sealed  bool      // nothing more will be written; guarded by Journal.gens
+	spaces  *spaceSet // of its writes; nil where nobody has looked yet, in one of an earlier run; guarded by Journal.gens
 
 	log    *tidwall.Log // the committer's; nil once sealed
 	tail   tail         // of log
@@ -80,7 +81,7 @@ func makeGeneration(journalDir string, journal [16]byte, number uint64, room int
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{number: number, seal: newSeal(journal, number), path: SegmentPath(journalDir, number), log: log, tail: tailOf(log)}
+	g := &generation{number: number, seal: newSeal(journal, number), path: SegmentPath(journalDir, number), log: log, tail: tailOf(log), spaces: &spaceSet{}}
 	if g.file, err = os.OpenFile(g.path, os.O_RDWR, 0); err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
