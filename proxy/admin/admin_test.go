@@ -166,7 +166,6 @@ func TestRefusalsAreJSON(t *testing.T) {
 		code               int
 	}{
 		{"unknown page", "GET", "/nope", 404},
-		{"root", "GET", "/", 404},
 		{"a POST", "POST", "/api/status", 405},
 		{"a DELETE", "DELETE", "/livez", 405},
 		{"CORS preflight", "OPTIONS", "/api/status", 405},
@@ -208,7 +207,8 @@ func TestServeSaysWhereItFailed(t *testing.T) {
 func TestShutdownCutsOffWhatHangs(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	m := NewMetrics()
-	s := New(nil, m, func() Status { close(entered); <-release; return sample() })
+	s := New(nil, m, sample)
+	s.http.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(entered); <-release })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

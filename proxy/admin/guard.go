@@ -91,14 +91,14 @@ func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 // Check says whether a token is one that opens the admin address.
 type Check func(token string) bool
 
-// RequireToken makes every page but /livez and /readyz, which tell nothing, ask for a token. It comes before Serve. The token
+// RequireToken makes every page but /livez, /readyz and the empty dashboard, which tell nothing, ask for a token. It comes before Serve. The token
 // is a bearer token, or the password of HTTP's basic authentication, which is how a browser sends it.
 func (s *Server) RequireToken(valid Check) { s.valid = valid }
 
 // authenticate is the one place where the token is asked for.
 func (s *Server) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		open := r.URL.Path == pathLive || r.URL.Path == pathReady
+		open := r.URL.Path == pathLive || r.URL.Path == pathReady || r.URL.Path == pathPage || strings.HasPrefix(r.URL.Path, pathAssets)
 		if s.valid == nil || open || s.valid(tokenOf(r)) {
 			next.ServeHTTP(w, r)
 			return

@@ -24,7 +24,7 @@ func (s *Server) apiStatus(w http.ResponseWriter, _ *http.Request) {
 }
 
 func unknown(w http.ResponseWriter, r *http.Request) {
-	refuse(w, http.StatusNotFound, "no page "+quote(r.URL.Path)+": there are /livez, /readyz, /metrics, /api/status and /api/deadletters")
+	refuse(w, http.StatusNotFound, "no page "+quote(r.URL.Path)+": there are / for people, /livez, /readyz, /metrics, /api/status and /api/deadletters")
 }
 
 // Problem is the body of every answer that is not a success.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof" // its init also serves the default mux, which is served nowhere here
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,8 @@ type Server struct {
 	valid   Check                  // of tokens; nil where none is asked for
 	mux     *http.ServeMux
 	letters atomic.Pointer[DeadLetters]
+	metrics *Metrics
+	feed    feed // what the dashboard is sent
 }
 
 // New makes a server that is not ready and whose status is what status returns. The metrics of m are served beside those
@@ -30,7 +33,7 @@ func New(log hclog.Logger, m *Metrics, status func() Status) *Server {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	s := &Server{}
+	s := &Server{metrics: m}
 	s.SetStatus(status)
 	s.SetNotReady(string(StateRecovering))
 	m.registry.MustRegister(collector{s.Status})
@@ -58,8 +61,13 @@ func (s *Server) SetReady() { s.waiting.Store(nil) }
 // SetNotReady makes /readyz answer 503 with the reason.
 func (s *Server) SetNotReady(reason string) { s.waiting.Store(&reason) }
 
-// Serve answers on l until Shutdown, and then returns nil. It closes l.
+// Serve answers on l until Shutdown, and then returns nil. It closes l. It is called once.
 func (s *Server) Serve(l net.Listener) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	var sampling sync.WaitGroup
+	sampling.Go(func() { (&sampler{server: s}).run(ctx) }) // ends with ctx, and ends the dashboard's streams
+	defer sampling.Wait()
+	defer cancel()
 	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("admin: serving on %s: %w", l.Addr(), err)
 	}
@@ -101,6 +109,7 @@ func (s *Server) routes(m *Metrics) http.Handler {
 		MaxRequestsInFlight: 4,
 	}).ServeHTTP)
 	s.routeDeadLetters(mux)
+	s.routeDashboard(mux)
 	read(mux, "/", unknown)
 	return mux
 }
