@@ -196,6 +196,9 @@ func (j *Journal) Err() error {
 	return j.state
 }
 
+// Identity is the data directory's own: indexes compare within one journal and with no other's.
+func (j *Journal) Identity() [16]byte { return j.journal }
+
 // Durable is the highest index that is durable.
 func (j *Journal) Durable() uint64 { return j.durable.Load() }
 
