@@ -51,12 +51,13 @@ var ruleRooms = map[string]ruleRoom{
 		ours: []string{"wal", "proxy/store", "proxy/envelope", "proto/engram/v1"},
 		libs: []string{"grpc", "protobuf", "protowire"},
 	},
+	"proxy/store/postgres": {ours: []string{"wal", "proxy/store", "proxy/envelope"}, libs: []string{"pgx"}},
 	"proxy": {
 		ours: []string{"wal", "proxy/access", "proxy/session", "proxy/envelope", "proxy/embedding", "proxy/store", "proto/engram/v1"},
 		libs: []string{"grpc", "protobuf"},
 	},
 	"cmd/engram-sidecar": {ours: []string{"*"}, libs: []string{"grpc", "protobuf"}},
-	"integration":        {ours: []string{"proto/engram/v1", "integration"}, libs: []string{"grpc", "protobuf"}},
+	"integration":        {ours: []string{"proto/engram/v1", "integration"}, libs: []string{"grpc", "protobuf", "pgx"}},
 	"examples":           {ours: []string{"proto/engram/v1"}, libs: []string{"grpc", "protobuf"}},
 }
 
@@ -64,6 +65,8 @@ var ruleRooms = map[string]ruleRoom{
 var ruleLibraries = map[string]string{
 	"github.com/tidwall/wal":                        "tidwall",
 	"go.etcd.io/bbolt":                              "bbolt",
+	"github.com/jackc":                              "pgx",
+	"github.com/pgvector":                           "pgx",
 	"google.golang.org/grpc":                        "grpc",
 	"github.com/grpc-ecosystem/go-grpc-middleware":  "grpc",
 	"google.golang.org/genproto":                    "grpc",
@@ -299,6 +302,7 @@ func TestRulesCanFail(t *testing.T) {
 		{"queue imports protowire", ruleImports(pkg("proxy/queue",
 			"google.golang.org/protobuf/encoding/protowire")), "proxy/envelope"},
 		{"admin imports bbolt", ruleImports(pkg("proxy/admin", "go.etcd.io/bbolt")), "wal/ledger"},
+		{"edge imports pgx", ruleImports(pkg("proxy", "github.com/jackc/pgx/v5/pgconn")), "proxy/store/postgres"},
 		{"a namesake of bbolt", ruleImports(pkg("proxy/admin", "go.etcd.io/bbolted")), ""},
 		{"cmd imports all", ruleImports(pkg("cmd/engram-sidecar", ours("wal/ledger"), ours("proxy/admin"))), ""},
 		{"cmd imports its own folder", ruleImports(pkg("cmd/engram-sidecar", ours("cmd/engram-sidecar/client"))), ""},
