@@ -19,6 +19,7 @@ import (
 	"github.com/engram-sidecar/engram-sidecar/proxy/session"
 	"github.com/engram-sidecar/engram-sidecar/proxy/store/embedded"
 	"github.com/engram-sidecar/engram-sidecar/proxy/store/engram"
+	"github.com/engram-sidecar/engram-sidecar/proxy/store/postgres"
 	"github.com/engram-sidecar/engram-sidecar/recovery"
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
@@ -186,16 +187,25 @@ func (s *sidecar) watchJournal(ctx context.Context) error {
 }
 
 func (s *sidecar) openStore(parts *actor.Group) (err error) {
-	if s.store, err = openBackend(s.cfg, s.log.Named("store")); err != nil {
+	if s.store, err = openBackend(s.cfg, s.state.Journal, s.log.Named("store")); err != nil {
 		return err
 	}
 	parts.Defer("store", s.store.Close)
 	return nil
 }
 
-// openBackend opens the store that the settings name.
-func openBackend(cfg config.Config, log hclog.Logger) (backend, error) {
-	if kind, _ := cfg.StoreKind(); kind == "engram" {
+// openBackend opens the store that the settings name, for the records of a journal.
+func openBackend(cfg config.Config, journal *wal.Journal, log hclog.Logger) (backend, error) {
+	switch kind, _ := cfg.StoreKind(); kind {
+	case "postgres":
+		s, err := postgres.Open(postgres.Config{
+			URL: cfg.Store, Journal: journal.Identity(), Index: postgres.Index(cfg.PostgresIndex), Search: cfg.PostgresSearch, Logger: log,
+		})
+		if err != nil {
+			return nil, badConfig(err)
+		}
+		return s, nil
+	case "engram":
 		c, err := engram.Parse(cfg.Store)
 		if err != nil {
 			return nil, badConfig(err)

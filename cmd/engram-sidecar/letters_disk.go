@@ -24,6 +24,7 @@ type lettersOnDisk struct {
 // quiet is cfg for a command that only tells of trouble.
 func quiet(cfg config.Config) config.Config {
 	cfg.LogLevel = "error"
+	cfg.PostgresIndex = "none" // there is no time to build one
 	return cfg
 }
 
@@ -68,7 +69,7 @@ func (l *lettersOnDisk) settle(ctx context.Context, how settling, sel admin.Sele
 	if how.name == dropping.name {
 		return letters.NewDesk(deps).Drop(ctx, sel)
 	}
-	s, err := openBackend(l.cfg, l.log)
+	s, err := openBackend(l.cfg, state.Journal, l.log)
 	if err != nil {
 		return out, err
 	}

@@ -56,7 +56,7 @@ func (p *program) serve(ctx context.Context, cfg config.Config) error {
 	if err != nil {
 		return errors.Join(err, parts.Stop(brokenGrace, err))
 	}
-	log.Info("serving", "grpc", addressOf(s.grpc), "admin", addressOf(s.http), "store", cfg.Store, "data_dir", cfg.DataDir,
+	log.Info("serving", "grpc", addressOf(s.grpc), "admin", addressOf(s.http), "store", cfg.StoreShown(), "data_dir", cfg.DataDir,
 		"recovered", s.state.Report.String())
 	s.admin.SetReady()
 	err = parts.Wait(ctx, func(why error) time.Duration {

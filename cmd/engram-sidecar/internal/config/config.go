@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/engram-sidecar/engram-sidecar/proxy/store/postgres"
 )
 
 // Config is everything serve can be told. Settings says under which name.
@@ -21,7 +24,9 @@ type Config struct {
 	Listen          string        // gRPC: host:port or unix:///path
 	AdminListen     string        // HTTP: host:port
 	DataDir         string        // absolute or relative path; made where it is missing
-	Store           string        // embedded or engram://host:port
+	Store           string        // embedded, engram://host:port or postgres://…; it may hold a password: show StoreShown
+	PostgresIndex   string        // none or hnsw
+	PostgresSearch  int           // hnsw.ef_search; 0: the store's default
 	DefaultSpace    string        // for clients that name none
 	SessionTimeout  time.Duration // how long a session without a stream can be resumed
 	JournalBytes    Size          // 0: half of the free disk, at most 10 GiB
@@ -55,6 +60,7 @@ func Default(env Lookup) Config {
 		AdminListen:     "127.0.0.1:50052",
 		DataDir:         defaultDataDir(env),
 		Store:           "embedded",
+		PostgresIndex:   "none",
 		DefaultSpace:    "default",
 		SessionTimeout:  5 * time.Minute,
 		MaxSessions:     20_000,
@@ -182,12 +188,37 @@ func (c Config) validateStore() error {
 			return nil
 		}
 		return fmt.Errorf("store: expected engram://host:port, got %q", c.Store)
+	case kind == "postgres":
+		p := postgres.Config{URL: c.Store, Index: postgres.Index(c.PostgresIndex), Search: c.PostgresSearch}
+		return p.Validate()
 	}
-	return fmt.Errorf("store: expected embedded or engram://host:port, got %q", c.Store)
+	return fmt.Errorf("store: expected embedded, engram://host:port or postgres://user@host:port/database, got %q", c.StoreShown())
 }
 
-// StoreKind splits the store's setting into its kind and, for a store elsewhere, its address.
+// StoreKind splits the store's setting into its kind and, for a store elsewhere, its address. Of a PostgreSQL URL that is host,
+// port and database; a password may be in the rest.
 func (c Config) StoreKind() (kind, address string) {
 	kind, address, _ = strings.Cut(c.Store, "://")
-	return kind, address
+	if kind != "postgres" && kind != "postgresql" {
+		return kind, address
+	}
+	u, err := url.Parse(c.Store)
+	if err != nil {
+		return "postgres", "(unreadable)"
+	}
+	return "postgres", u.Host + u.Path
+}
+
+// StoreShown is the store's setting as it may be logged: without user, password and options, where it is a URL with any.
+func (c Config) StoreShown() string {
+	kind, address := c.StoreKind()
+	switch {
+	case kind == "postgres":
+		return kind + "://" + address
+	case strings.ContainsAny(address, "@?"): // some other URL, whose password may hold an @ of its own
+		address, _, _ = strings.Cut(address[strings.LastIndex(address, "@")+1:], "?")
+		return kind + "://" + address
+	default:
+		return c.Store
+	}
 }

@@ -63,8 +63,11 @@ func TestValidate(t *testing.T) {
 		{"Engram", func(c *Config) { c.Store = "engram://10.0.0.1:50051" }, ""},
 		{"Engram without address", func(c *Config) { c.Store = "engram://" }, "store: expected engram://host:port"},
 		{"Engram without host", func(c *Config) { c.Store = "engram://:1" }, "store: expected engram://host:port"},
-		{"embedded has no address", func(c *Config) { c.Store = "embedded://x" }, "store: expected embedded or"},
-		{"an unknown store", func(c *Config) { c.Store = "sqlite" }, `store: expected embedded or engram://host:port, got "sqlite"`},
+		{"embedded has no address", func(c *Config) { c.Store = "embedded://x" }, "store: expected embedded, engram"},
+		{"an unknown store", func(c *Config) { c.Store = "sqlite" }, `store: expected embedded, engram://host:port or postgres://user@host:port/database, got "sqlite"`},
+		{"PostgreSQL", func(c *Config) { c.Store = "postgres://me@db:5432/engram?sslmode=verify-full" }, ""},
+		{"PostgreSQL by its other name", func(c *Config) { c.Store = "postgresql://db/engram" }, ""},
+		{"an index nobody knows", func(c *Config) { c.Store, c.PostgresIndex = "postgres://db/engram", "ivfflat" }, `postgres-index: expected none or hnsw, got "ivfflat"`},
 		{"no data directory", func(c *Config) { c.DataDir = "" }, "give --data-dir"},
 		{"a space too short", func(c *Config) { c.DefaultSpace = "ab" }, `default-space: expected 3 to 64 characters of a-z 0-9 - _, got "ab"`},
 		{"a space in capitals", func(c *Config) { c.DefaultSpace = "Default" }, "default-space"},
@@ -92,6 +95,18 @@ func TestValidate(t *testing.T) {
 func TestStoreKind(t *testing.T) {
 	if kind, address := (Config{Store: "engram://h:1"}).StoreKind(); kind != "engram" || address != "h:1" {
 		t.Errorf("got %s %s", kind, address)
+	}
+	for given, want := range map[string][3]string{
+		"postgres://me:hush@db:5432/engram?sslmode=require&password=hush": {"postgres", "db:5432/engram", "postgres://db:5432/engram"},
+		"postgresql://me:hush@db/engram":                                  {"postgres", "db/engram", "postgres://db/engram"},
+		"postgres://me:hu%sh@db/engram":                                   {"postgres", "(unreadable)", "postgres://(unreadable)"},
+		"postgre://me:hu@sh@db/engram?password=hush":                      {"postgre", "me:hu@sh@db/engram?password=hush", "postgre://db/engram"},
+		"engram://h:1": {"engram", "h:1", "engram://h:1"},
+	} {
+		c := Config{Store: given}
+		if kind, address := c.StoreKind(); kind != want[0] || address != want[1] || c.StoreShown() != want[2] {
+			t.Errorf("%s is %s at %s, shown as %s", given, kind, address, c.StoreShown())
+		}
 	}
 	if kind, address := (Config{Store: "embedded"}).StoreKind(); kind != "embedded" || address != "" {
 		t.Errorf("got %s %s", kind, address)

@@ -26,7 +26,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Config{
 		Listen: "127.0.0.1:50051", AdminListen: "127.0.0.1:50052", DataDir: "/home/u/.local/state/engram-sidecar",
-		Store: "embedded", DefaultSpace: "default", SessionTimeout: 5 * time.Minute, LogLevel: "info", LogFormat: "auto",
+		Store: "embedded", PostgresIndex: "none", DefaultSpace: "default", SessionTimeout: 5 * time.Minute, LogLevel: "info", LogFormat: "auto",
 		MaxSessions: 20_000, MaxConnections: 16_384, MaxStreams: 1024, MaxEpisode: 256 * KiB, MaxMessage: MiB,
 		DeadLetters: 100_000, DeadLetterBytes: 256 * MiB,
 	}
@@ -39,7 +39,7 @@ func TestDefaults(t *testing.T) {
 func TestHelpTellsTheDefaults(t *testing.T) {
 	var fromHelp Config
 	for _, s := range Settings {
-		if s.Name == "data-dir" || s.Default == "none" || s.Name == "listen-users" { // depend on the environment, or say it in words
+		if s.Name == "data-dir" || s.Default == "none" && s.Name != "postgres-index" || s.Name == "listen-users" { // depend on the environment, or say it in words
 			continue
 		}
 		if err := s.parse(&fromHelp, s.Default); err != nil {
@@ -54,7 +54,7 @@ func TestHelpTellsTheDefaults(t *testing.T) {
 func TestEverySettingFromEverySource(t *testing.T) {
 	want := Config{
 		Listen: "unix:///run/engram-sidecar/grpc.sock", AdminListen: "[::1]:6000", DataDir: "/var/lib/sidecar",
-		Store: "engram://db.internal:50051", DefaultSpace: "agents", SessionTimeout: 90 * time.Minute,
+		Store: "engram://db.internal:50051", PostgresIndex: "hnsw", PostgresSearch: 200, DefaultSpace: "agents", SessionTimeout: 90 * time.Minute,
 		JournalBytes: 512 * MiB, LaneCapacity: Lanes{1, 2000, 300000}, LogLevel: "debug", LogFormat: "json",
 		Strict: true, InsecureListen: true, JournalReserve: 64 * MiB, MaxSessions: 100, MaxConnections: 50, MaxStreams: 10,
 		MaxEpisode: 128 * KiB, MaxMessage: 512 * KiB, DeadLetters: 500, DeadLetterBytes: 8 * MiB,
@@ -68,7 +68,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		"journal-reserve-bytes": "64MiB", "max-sessions": "100", "max-connections": "50", "max-streams-per-connection": "10",
 		"token-file": "/etc/s/tokens", "admin-token-file": "/etc/s/ops", "tls-cert": "/etc/s/crt", "tls-key": "/etc/s/key",
 		"tls-client-ca": "/etc/s/ca", "admin-tls": "true", "listen-users": "1000, 1001", "pprof": "true",
-		"max-episode-bytes": "128KiB", "max-message-bytes": "512KiB",
+		"max-episode-bytes": "128KiB", "max-message-bytes": "512KiB", "postgres-index": "hnsw", "postgres-ef-search": "200",
 		"dead-letters-max": "500", "dead-letters-max-bytes": "8MiB",
 	}
 	var environ []string
@@ -145,7 +145,7 @@ func TestRefusals(t *testing.T) {
 			`strict: expected true or false, got "maybe"`,
 		}},
 		{name: "a typo in the environment", env: "ENGRAM_SIDECAR_DATADIR=/x", says: []string{"ENGRAM_SIDECAR_DATADIR: unknown setting (environment): did you mean ENGRAM_SIDECAR_DATA_DIR?"}},
-		{name: "a bad value in the environment", env: "ENGRAM_SIDECAR_STORE=redis", says: []string{`store: expected embedded or engram://host:port, got "redis" (from environment)`}},
+		{name: "a bad value in the environment", env: "ENGRAM_SIDECAR_STORE=redis", says: []string{`store: expected embedded, engram://host:port or postgres://user@host:port/database, got "redis" (from environment)`}},
 		{name: "a bad value by flag", flags: map[string]string{"log-level": "loud"}, says: []string{`got "loud" (from command line)`}},
 	}
 	for _, c := range cases {

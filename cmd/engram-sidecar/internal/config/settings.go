@@ -32,8 +32,16 @@ var Settings = []Setting{
 		text(func(c *Config) *string { return &c.DataDir }),
 	},
 	{
-		"store", "STORE", "what the observations go to: embedded, or engram://host:port", "embedded",
+		"store", "STORE", "what the observations go to: embedded, engram://host:port, or postgres://user@host:port/database", "embedded",
 		text(func(c *Config) *string { return &c.Store }),
+	},
+	{
+		"postgres-index", "KIND", "how PostgreSQL finds vectors: none (exact), or hnsw (approximate, and slower to fill), built beside the work", "none",
+		text(func(c *Config) *string { return &c.PostgresIndex }),
+	},
+	{
+		"postgres-ef-search", "COUNT", "how many candidates a recall over the hnsw index keeps, up to 1000; 0 means 100", "0",
+		parsed(strconv.Atoi, func(c *Config) *int { return &c.PostgresSearch }, "a count such as 100"),
 	},
 	{
 		"default-space", "SPACE", "memory space of clients that name none", "default",
