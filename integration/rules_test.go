@@ -422,7 +422,7 @@ func ruleFiles(t *testing.T) map[string][]byte {
 		}
 		if entry.IsDir() {
 			base := path.Base(name)
-			if name == "bin" || name != "." && name != ".ci" && strings.HasPrefix(base, ".") {
+			if name == "bin" || base == "node_modules" || name != "." && name != ".ci" && strings.HasPrefix(base, ".") {
 				return fs.SkipDir
 			}
 			return nil
