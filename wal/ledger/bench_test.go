@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -28,4 +29,49 @@ func BenchmarkCommitAndSettle(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/record")
+}
+
+// BenchmarkFlush is the writing down of what one batch changed, with so many sessions that it did not touch.
+func BenchmarkFlush(b *testing.B) {
+	for _, sessions := range []int{100, 20_000} {
+		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
+			d := newDesk(b)
+			n := openSessions(d, sessions)
+			b.ReportAllocs()
+			for b.Loop() {
+				n++
+				d.Committed(&wal.Commit{Generation: 1, At: time.Now(), Records: []wal.Record{{
+					Kind: wal.KindWrite, Lane: wal.LaneNormal, Session: numbered(n % sessions), Sequence: uint64(n), Space: "default", Index: uint64(n),
+				}}})
+				if err := d.Flush(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkEmpty is the question whether a generation may go, asked beside so many sessions that it tells nothing of.
+func BenchmarkEmpty(b *testing.B) {
+	for _, sessions := range []int{100, 20_000} {
+		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
+			d := newDesk(b)
+			openSessions(d, sessions)
+			b.ReportAllocs()
+			for b.Loop() {
+				d.empty(2)
+			}
+		})
+	}
+}
+
+func openSessions(d *desk, sessions int) int {
+	records := make([]wal.Record, sessions)
+	for i := range records {
+		records[i] = wal.Record{
+			Kind: wal.KindSessionOpened, Lane: wal.LaneNormal, Session: numbered(i), Space: "default", Index: uint64(i + 1),
+		}
+	}
+	d.Committed(&wal.Commit{Generation: 1, At: time.Now(), Records: records})
+	return sessions
 }

@@ -40,7 +40,7 @@ func (l *Ledger) leaving(finished []wal.Generation) []uint64 {
 		case costs == nil:
 			costs = l.costs()
 		}
-		cost := costs[g.Number]
+		cost := costs[g.Number] + int64(l.x.pins[g.Number])*sessionSize
 		for _, t := range x.tombs {
 			if l.x.needs(t, g.Number) {
 				cost += tombSize
@@ -53,15 +53,9 @@ func (l *Ledger) leaving(finished []wal.Generation) []uint64 {
 	return out
 }
 
-// costs is what carrying sessions and letters out of each generation would take, in bytes. l.mu is held.
+// costs is what carrying letters out of each generation would take, in bytes. l.mu is held.
 func (l *Ledger) costs() map[uint64]int64 {
 	costs := map[uint64]int64{}
-	for _, s := range l.x.sessions {
-		costs[s.home] += sessionSize
-		if s.strayed && s.told != s.home {
-			costs[s.told] += sessionSize
-		}
-	}
 	for _, letter := range l.x.letters {
 		costs[letter.home] += letter.size + letterExtra
 	}
@@ -77,9 +71,11 @@ func (l *Ledger) clear(ctx context.Context, j Records, p *wal.Producer, number u
 	}
 	l.mu.Lock()
 	var records []wal.Record
-	for _, s := range l.x.sessions {
-		if s.needs(number) {
-			records = append(records, s.record())
+	if l.x.pins[number] > 0 { // or else all sessions were looked at for nothing, while no commit can be told of
+		for _, s := range l.x.sessions {
+			if s.needs(number) {
+				records = append(records, s.record())
+			}
 		}
 	}
 	if x := l.x.generation(number); x != nil {
@@ -107,10 +103,13 @@ func (l *Ledger) adopt(ctx context.Context, p *wal.Producer) error {
 	l.mu.Lock()
 	var records []wal.Record
 	var letters []uint64
-	for _, s := range l.x.sessions {
-		if l.x.orphan(s) {
-			records = append(records, s.record())
+	if l.x.orphans {
+		for _, s := range l.x.sessions {
+			if l.x.orphan(s) {
+				records = append(records, s.record())
+			}
 		}
+		l.x.orphans = len(records) > 0 // they are found once more, to see that the journal tells of them now
 	}
 	for i, letter := range l.x.letters {
 		if letter.home == 0 {

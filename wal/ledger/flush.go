@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -44,8 +45,31 @@ func (l *Ledger) Flush() error {
 	return nil
 }
 
-// collect takes what is to be written; nil where nothing is.
+// collect takes what is to be written; nil where nothing is. Sessions are taken after the rest and some at a time, for no
+// commit can be told of meanwhile: one that is newer than the rest is no harm, since the journal tells of it.
 func (l *Ledger) collect() *change {
+	c, sessions := l.collectMost()
+	for some := range slices.Chunk(sessions, sessionsAtOnce) {
+		l.collectSessions(c, some)
+	}
+	return c
+}
+
+// sessionsAtOnce bounds how many sessions are encoded while commits wait.
+const sessionsAtOnce = 256
+
+func (l *Ledger) collectSessions(c *change, some []*session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range some {
+		if l.x.sessions[s.ID] == s { // else it has expired
+			c.sessions[s.ID] = s.encode()
+		}
+		s.dirty = false
+	}
+}
+
+func (l *Ledger) collectMost() (*change, []*session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.x.gens); n > 0 {
@@ -61,18 +85,15 @@ func (l *Ledger) collect() *change {
 			c.gens[g.number], g.dirty = g.encode(), false
 		}
 	}
-	for id, s := range l.x.sessions {
-		if s.dirty {
-			c.sessions[id], s.dirty = s.encode(), false
-		}
-	}
+	sessions := l.x.unflushed
+	l.x.unflushed = nil
 	for i, letter := range l.unwritten {
 		c.letters[i] = letter
 	}
-	if len(c.gens) == 0 && len(c.sessions) == 0 && len(c.letters) == 0 && c.gone.empty() && c.durable == l.written {
-		return nil
+	if len(c.gens) == 0 && len(sessions) == 0 && len(c.letters) == 0 && c.gone.empty() && c.durable == l.written {
+		return nil, nil
 	}
-	return c
+	return c, sessions
 }
 
 func (l *Ledger) putBack(c *change) {
@@ -85,7 +106,7 @@ func (l *Ledger) putBack(c *change) {
 	}
 	for id := range c.sessions {
 		if s := l.x.sessions[id]; s != nil {
-			s.dirty = true
+			l.x.changed(s)
 		}
 	}
 	for n := range c.gone.gens {

@@ -22,6 +22,10 @@ type index struct {
 	expired map[wal.SessionID]*tomb // of the tombs in gens
 	settled map[uint64]*tomb
 
+	pins      map[uint64]int // how many sessions each generation alone tells something of
+	unflushed []*session     // those that are dirty, and some that have expired since
+	orphans   bool           // there may be sessions that no generation tells the whole of
+
 	known  *known   // what the file said at the start; nil once the ledger is built
 	strays []uint64 // writes whose fate was applied without knowing whose they were
 }
@@ -30,6 +34,7 @@ func newIndex(k *known) *index {
 	return &index{
 		sessions: map[wal.SessionID]*session{}, letters: map[uint64]*letter{}, rejected: rejected{},
 		expired: map[wal.SessionID]*tomb{}, settled: map[uint64]*tomb{}, known: k,
+		pins: map[uint64]int{}, orphans: true,
 	}
 }
 
@@ -251,6 +256,7 @@ func (x *index) forget(number uint64) {
 		return
 	}
 	g := x.gens[i]
+	x.orphans = x.orphans || x.pins[number] > 0
 	x.released = x.released.Plus(g.tally)
 	x.gens = slices.Delete(x.gens, i, i+1)
 	for _, t := range g.tombs {

@@ -140,10 +140,8 @@ func (l *Ledger) release(ctx context.Context, j Journal, finished []wal.Generati
 func (l *Ledger) empty(number uint64) (wal.Tally, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, s := range l.x.sessions {
-		if s.needs(number) {
-			return wal.Tally{}, false
-		}
+	if l.x.pins[number] > 0 {
+		return wal.Tally{}, false
 	}
 	for _, letter := range l.x.letters {
 		if letter.home == number {

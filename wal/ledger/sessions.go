@@ -48,15 +48,51 @@ func (x *index) touch(g *generation, r *wal.Record) *session {
 	if s == nil {
 		s = &session{Session: Session{ID: r.Session, Space: r.Space, Lane: r.Lane}, since: nowhere}
 		x.sessions[r.Session] = s
+		x.pin(s, 1)
 	}
-	if s.Space != r.Space {
-		s.strayed = true
+	if s.home != g.number || s.Space != r.Space || r.Kind != wal.KindWrite {
+		x.move(s, func() {
+			if !s.strayed && s.Space != r.Space {
+				s.strayed, x.orphans = true, true // the generation that told its own space may be gone
+			}
+			if r.Kind != wal.KindWrite {
+				s.Space, s.Lane, s.told = r.Space, r.Lane, g.number
+			}
+			s.home, s.since = g.number, min(s.since, g.number)
+		})
 	}
-	if r.Kind != wal.KindWrite {
-		s.Space, s.Lane, s.told = r.Space, r.Lane, g.number
-	}
-	s.home, s.since, s.dirty = g.number, min(s.since, g.number), true
+	x.changed(s)
 	return s
+}
+
+// move changes what generations tell of s.
+func (x *index) move(s *session, change func()) {
+	x.pin(s, -1)
+	change()
+	x.pin(s, 1)
+}
+
+// pin counts s for the generations that alone tell something of it: see session.needs. The counts spare walks over all
+// sessions, during which no commit could be told of.
+func (x *index) pin(s *session, by int) {
+	x.pinned(s.home, by)
+	if s.strayed && s.told != s.home {
+		x.pinned(s.told, by)
+	}
+}
+
+func (x *index) pinned(number uint64, by int) {
+	if x.pins[number] += by; x.pins[number] == 0 {
+		delete(x.pins, number)
+	}
+}
+
+// changed notes that s differs from what the file says.
+func (x *index) changed(s *session) {
+	if !s.dirty {
+		s.dirty = true
+		x.unflushed = append(x.unflushed, s)
+	}
 }
 
 func (x *index) applySession(g *generation, r *wal.Record) error {
@@ -82,19 +118,26 @@ func (x *index) raise(s Session, certain bool) {
 	if x.expired[s.ID] != nil {
 		return
 	}
+	x.orphans = true
 	have := x.sessions[s.ID]
 	if have == nil {
-		x.sessions[s.ID] = &session{Session: s, since: nowhere, dirty: true}
+		have = &session{Session: s, since: nowhere}
+		x.sessions[s.ID] = have
+		x.pin(have, 1)
+		x.changed(have)
 		return
 	}
 	if s.Last > have.Last {
-		have.Last, have.home, have.dirty = s.Last, 0, true
+		x.move(have, func() { have.Last, have.home = s.Last, 0 })
+		x.changed(have)
 	}
 	if s.Closed && !have.Closed {
-		have.Closed, have.ClosedAt, have.home, have.dirty = true, s.ClosedAt, 0, true
+		x.move(have, func() { have.Closed, have.ClosedAt, have.home = true, s.ClosedAt, 0 })
+		x.changed(have)
 	}
 	if certain && have.told == 0 && (s.Space != have.Space || s.Lane != have.Lane) {
-		have.Space, have.Lane, have.strayed, have.home, have.dirty = s.Space, s.Lane, true, 0, true
+		x.move(have, func() { have.Space, have.Lane, have.strayed, have.home = s.Space, s.Lane, true, 0 })
+		x.changed(have)
 	}
 }
 

@@ -24,6 +24,7 @@ func (x *index) expire(g *generation, id wal.SessionID) {
 	}
 	if s := x.sessions[id]; s != nil {
 		t.span(s.since, s.home)
+		x.pin(s, -1)
 		delete(x.sessions, id)
 	}
 	t.place(g)
