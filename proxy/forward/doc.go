@@ -9,8 +9,13 @@
 // expired token) and a store that takes nothing at all bury nothing.
 //
 // Within a session the order of delivery, and of what is reported, is the sequence's. While one record of a session waits
-// to be tried again its later ones wait behind it, as references; other sessions go on. A session whose first record can
-// never be told from an outage, because nothing else is there to succeed, waits.
+// to be tried again its later ones wait behind it, as references; other sessions go on. Where nothing else is there to tell
+// a record that always fails from an outage, one that waits behind it is asked for: see probe.go. So no record holds its
+// session for ever when the store is otherwise well; one with nothing behind it holds nothing, and waits. A probe may reach
+// the store before the record that it is about, and comes again in its turn: what the store has at the end is in order.
+//
+// What the sink cannot bury for now, such as a letter too many, holds everything up: only that is tried again, after each
+// back-off, so that there are never many of them in memory.
 //
 // What is in flight is what the store takes in Config.Flight, 50 ms, so that a record of a high lane never stands behind a
 // deep window; where the store's own latency leaves no room for that, the window is as deep as half the store's speed

@@ -73,6 +73,9 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		if !f.pause(ctx) {
 			return nil
 		}
+		if f.rebury(life) || f.probeBehind(life) {
+			continue
+		}
 		f.release(time.Now())
 		refs, err := f.take(ctx)
 		switch {

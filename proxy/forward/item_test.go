@@ -128,21 +128,110 @@ func TestTenFailuresWhileOthersSucceedAreDeath(t *testing.T) {
 func TestAloneNothingBecomesPermanent(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, g *rig) {
 		g.store.one = failing(1, -1, errHiccup)
-		for range 5 {
-			g.write(1, 1)
-		}
+		g.write(1, 1)
 		g.start()
 		pass(24 * time.Hour)
 		s := g.f.Stats()
 		g.stop()
-		if g.sink.count() != 0 || s.Parked != 5 || s.Breaker.State != Closed {
-			t.Errorf("%d reported, %+v; want all five parked and the way free for others", g.sink.count(), s)
+		if g.sink.count() != 0 || s.Parked != 1 || s.Breaker.State != Closed {
+			t.Errorf("%d reported, %+v; want it parked and the way free for others", g.sink.count(), s)
 		}
 		if n := g.store.tries(1); n < 24*3600/5 || n > 24*3600 {
 			t.Errorf("tried %d times in a day, want about one in 2.5 s", n)
 		}
-		if bytes := 24 * len(g.f.lot.find(1).behind); bytes != 24 {
-			t.Errorf("what waits behind costs %d bytes, want one span", bytes)
+	})
+}
+
+// A record that always fails, with nothing but its own session there, is told from an outage by those behind it.
+func TestAPoisonedRecordDoesNotHoldItsSessionForEver(t *testing.T) {
+	for _, poisoned := range [][]uint64{{1}, {1, 2}, {1, 3}, {1, 2, 3, 4}} {
+		bubble(t, Config{}, func(t *testing.T, g *rig) {
+			g.store.one = func(r *wal.Record) error {
+				if slices.Contains(poisoned, r.Index) {
+					return errHiccup
+				}
+				return nil
+			}
+			for range 5 {
+				g.write(1, 1)
+			}
+			g.start()
+			g.settle(5)
+			s := g.f.Stats()
+			g.stop()
+			for i := uint64(1); i <= 5; i++ {
+				if !slices.Contains(poisoned, i) {
+					g.want(i, "delivered")
+					continue
+				}
+				g.want(i, "dead")
+				if n := g.store.tries(i); n < 11 {
+					t.Errorf("poisoned %v: %d is dead after %d tries, want ten and one more at least", poisoned, i, n)
+				}
+			}
+			if s.Breaker.State != Closed || s.Parked != 0 {
+				t.Errorf("poisoned %v: %+v", poisoned, s)
+			}
+			checkOrder(t, g.sink.order)
+		})
+	}
+}
+
+// The same failure of every record, in one session alone, is an outage however long it lasts: what is behind fails too.
+func TestOneSessionInAnOutageBuriesNothing(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, g *rig) {
+		up := time.Now().Add(6 * time.Hour)
+		g.store.one = func(*wal.Record) error {
+			if time.Now().Before(up) {
+				return errHiccup
+			}
+			return nil
+		}
+		for range 100 {
+			g.write(1, 1)
+		}
+		g.start()
+		pass(3 * time.Hour)
+		if n := len(g.store.sent()); n > 3*3600*2 {
+			t.Errorf("%d Puts in three hours, want at most a try and a probe in 2.5 s or so", n)
+		}
+		if spans := len(g.f.lot.find(1).behind); spans != 1 {
+			t.Errorf("what waits behind is %d spans, want one", spans)
+		}
+		g.settle(100)
+		g.stop()
+		if len(g.sink.letters) != 0 {
+			t.Errorf("%d are buried", len(g.sink.letters))
+		}
+		checkOrder(t, g.sink.order)
+	})
+}
+
+// While the ledger takes no letter, those that wait for it do not become more, however many the store refuses.
+func TestLettersTooManyHoldDeliveryUp(t *testing.T) {
+	bubble(t, Config{BatchItems: 10}, func(t *testing.T, g *rig) {
+		full := time.Now().Add(time.Hour)
+		g.sink.refuse = func() error {
+			if len(g.sink.letters) >= 5 && time.Now().Before(full) {
+				return errFull
+			}
+			return nil
+		}
+		g.store.one = func(*wal.Record) error { return errBad }
+		for range 1000 {
+			g.write(1, 0)
+		}
+		g.start()
+		pass(30 * time.Minute)
+		s := g.f.Stats()
+		if s.Dead != 5 || s.Parked > 20 || s.LastError.Class != "ledger" {
+			t.Errorf("Stats() = %+v, want 5 dead and hardly any parked", s)
+		}
+		g.settle(1000)
+		s = g.f.Stats()
+		g.stop()
+		if s.Dead != 1000 || s.Parked != 0 {
+			t.Errorf("Stats() = %+v, want all dead once there is room", s)
 		}
 	})
 }

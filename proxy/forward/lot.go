@@ -18,6 +18,9 @@ type trial struct {
 	counted  int // how many of them while others succeeded
 	seen     int // the successes of others when it failed last
 
+	asked int    // the attempts when one behind it was last asked for
+	ahead uint64 // how many behind it were
+
 	verdict string    // why it is dead, while the sink could not take it yet
 	diedAt  time.Time // where verdict is set
 
