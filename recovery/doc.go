@@ -43,7 +43,8 @@
 //
 // # Goroutines
 //
-// It starts none of its own; the journal that Open returns has two, which State.Close ends.
+// Segments are read and checked by a few at once, ahead of their turn, and accounted for by the caller's alone; they end
+// before Open returns. The journal that Open returns has two, which State.Close ends.
 //
 // # What a crash does
 //

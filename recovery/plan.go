@@ -3,6 +3,7 @@ package recovery
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,6 +21,7 @@ type plan struct {
 	log        hclog.Logger
 	looking    bool  // nothing will rest on what is found
 	view       *view // what to read, where a running sidecar goes on writing; else nil
+	ahead      *ahead
 
 	found   []uint64 // generations on disk, ascending
 	base    foundation
@@ -91,6 +93,13 @@ func (p *plan) make() (err error) {
 func (p *plan) read() error {
 	p.builder.Released(p.base.released, p.base.from)
 	here := map[uint64]bool{}
+	if p.view == nil {
+		alive := slices.DeleteFunc(slices.Clone(p.found), func(n uint64) bool { return !p.base.live[n] })
+		p.ahead = readAhead(alive, func(b *wal.ScanBuffer, n uint64) (*wal.Scanned, []wal.Record, error) {
+			return b.Scan(p.journalDir, p.format.Journal, n)
+		})
+		defer func() { p.ahead.stop(); p.ahead = nil }()
+	}
 	for _, n := range p.found {
 		here[n] = true
 		if !p.base.live[n] {
@@ -128,7 +137,10 @@ func (p *plan) readGeneration(n uint64) error {
 		}
 		return p.apply(n, r)
 	}
-	s, err := p.scan(n, apply)
+	s, taken, err := p.ahead.take(n, apply)
+	if !taken {
+		s, err = p.scan(n, apply)
+	}
 	if errors.Is(err, errHeadless) {
 		if err = p.begin(n); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -310,7 +311,7 @@ func TestSegmentLongerThanAnyCanBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	for limit, damages := range map[int]int{len(seg.data) - 1: 2, len(seg.data): 1, len(seg.data) + 9: 1} {
-		s, err := scanFile(path, testJournal, 1, int64(limit), nil)
+		s, err := scanFile(nil, path, testJournal, 1, int64(limit), nil)
 		if err != nil || s.Size != int64(len(seg.data)+4) || len(s.Damages) != damages {
 			t.Errorf("%v, size %d, %+v", err, s.Size, s.Damages)
 			continue
@@ -362,5 +363,33 @@ func TestSegmentIsWhatTheJournalWrites(t *testing.T) {
 	}
 	if got := readSegmentFile(t, dir, 1); !bytes.Equal(got, built.data) {
 		t.Errorf("the journal wrote\n%x\nthe test builds\n%x", got, built.data)
+	}
+}
+
+// A scan with memory that was used before finds the same as one with memory of its own, be the segment shorter or longer
+// than the last, cut short, or not there.
+func TestScanBufferIsUsedAgain(t *testing.T) {
+	long := newSegment(1)
+	for n := range uint64(50) {
+		long.batch(write(7, n+1, fill(n, 300)))
+	}
+	whole, cut := small(), small()
+	dir := t.TempDir()
+	var b ScanBuffer
+	for i, data := range [][]byte{whole.data, long.data, cut.data[:len(cut.data)-7], nil, long.data[:1000], whole.data} {
+		placeSegment(t, dir, 1, data)
+		plain, want := scanDir(t, dir, 1)
+		got, records, err := b.Scan(dir, testJournal, 1)
+		if err != nil || !reflect.DeepEqual(got, plain) || len(records) != len(want) {
+			t.Fatalf("%d: %+v and %d records, %v, want %+v and %d", i, got, len(records), err, plain, len(want))
+		}
+		for k := range records {
+			if !reflect.DeepEqual(records[k], want[k]) {
+				t.Fatalf("%d: record %+v, want %+v", i, records[k], want[k])
+			}
+		}
+	}
+	if s, records, err := b.Scan(t.TempDir(), testJournal, 1); err != nil || s.Size != 0 || len(records) != 0 {
+		t.Fatalf("nothing there: %+v, %d records, %v", s, len(records), err)
 	}
 }
