@@ -76,7 +76,7 @@ func assemble(cfg config.Config, log hclog.Logger, parts *actor.Group) (*sidecar
 	if s.guard, err = newGuard(cfg); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(*actor.Group) error{s.listen, s.serveAdmin, s.recover, s.openStore, s.beginForwarding, s.beginEdge} {
+	for _, step := range []func(*actor.Group) error{beginMemory, s.listen, s.serveAdmin, s.recover, s.openStore, s.beginForwarding, s.beginEdge} {
 		if err := step(parts); err != nil {
 			return nil, err
 		}

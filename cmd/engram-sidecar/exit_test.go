@@ -86,6 +86,24 @@ func TestClip(t *testing.T) {
 	}
 }
 
+func TestMemoryIsModest(t *testing.T) {
+	const mib = int64(1) << 20
+	for _, c := range []struct{ live, other, most, want int64 }{
+		{0, 0, math.MaxInt64, 192 * mib},
+		{50 * mib, 20 * mib, math.MaxInt64, 192 * mib},
+		{200 * mib, 30 * mib, math.MaxInt64, 494 * mib}, // an embedded store with much in it: no less than twice that
+		{10 * mib, 500 * mib, math.MaxInt64, 584 * mib}, // thousands of streams have stacks
+		{200 * mib, 30 * mib, 300 * mib, 300 * mib},     // the machine has no more
+	} {
+		if got := modest(c.live, c.other, c.most); got != c.want {
+			t.Errorf("%d MiB alive and %d MiB beside it: %d MiB, want %d", c.live/mib, c.other/mib, got/mib, c.want/mib)
+		}
+	}
+	if live, other := inUse(), outsideHeap(); live < 0 || other <= 0 || other > 1<<40 {
+		t.Errorf("alive %d, outside the heap %d", live, other)
+	}
+}
+
 func TestMemoryLimit(t *testing.T) {
 	dir := t.TempDir()
 	write := func(text string) string {
