@@ -51,3 +51,6 @@ func Binary(t testing.TB, tags ...string) string {
 	binaries.path[key] = path
 	return path
 }
+
+// Race says that the binary is built with the race detector, which takes memory and time that say nothing.
+const Race = raceBuild
