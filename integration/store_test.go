@@ -20,11 +20,11 @@ type forwarding struct {
 	sidecar *harness.Sidecar
 }
 
-func newForwarding(t *testing.T) *forwarding {
+func newForwarding(t *testing.T, flags ...string) *forwarding {
 	t.Helper()
 	f := &forwarding{t: t, oracle: harness.NewOracle()}
 	f.store = harness.NewEngram(t, f.oracle)
-	f.sidecar = harness.NewSidecar(t, harness.Binary(t), "--store", "engram://"+f.store.Address)
+	f.sidecar = harness.NewSidecar(t, harness.Binary(t), append([]string{"--store", "engram://" + f.store.Address}, flags...)...)
 	f.sidecar.Start()
 	return f
 }
@@ -32,18 +32,24 @@ func newForwarding(t *testing.T) *forwarding {
 // observe sends so many observations of one session and returns when all are acked.
 func (f *forwarding) observe(count uint64) {
 	f.t.Helper()
+	f.observeAs("s", count)
+}
+
+// observeAs does so under a name of one's own.
+func (f *forwarding) observeAs(session string, count uint64) {
+	f.t.Helper()
 	k := newTalk(f.t, f.sidecar.Connect())
-	f.oracle.Resumed("s", k.init("").GetInitialSequence())
+	f.oracle.Resumed(session, k.init("").GetInitialSequence())
 	const window = 500 // more, unread, would stop both sides
 	for n := uint64(1); n <= count+window; n++ {
 		if n <= count {
-			of := harness.Observation{Session: "s", Sequence: n}
+			of := harness.Observation{Session: session, Sequence: n}
 			e := harness.EpisodeOf(of)
 			f.oracle.Sent(of, harness.DigestOf(e))
 			k.send(observe(n, e))
 		}
 		if n > window {
-			f.oracle.Acked(harness.Observation{Session: "s", Sequence: n - window}, k.acked(n-window).GetMemoryId())
+			f.oracle.Acked(harness.Observation{Session: session, Sequence: n - window}, k.acked(n-window).GetMemoryId())
 		}
 	}
 }

@@ -206,7 +206,7 @@ func openBackend(cfg config.Config, journal *wal.Journal, log hclog.Logger) (bac
 		}
 		return s, nil
 	case "engram":
-		c, err := engram.Parse(cfg.Store)
+		c, err := cfg.Engram()
 		if err != nil {
 			return nil, badConfig(err)
 		}

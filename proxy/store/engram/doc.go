@@ -1,4 +1,4 @@
-// Package engram forwards to an Engram server, and recalls from it.
+// Package engram forwards to an Engram server, or to several that serve the same memories, and recalls from them.
 //
 // # What it promises
 //
@@ -28,6 +28,10 @@
 //
 // Its Recall answers without embeddings (a vector of zeros in their place), so its hits have no cosine; they keep the
 // server's order, behind those that have one. It understands embedding, semantic and context cues.
+//
+// Calls go round all servers that answer; a stream stays where it was opened, and a new one is opened elsewhere when it
+// breaks. A server that is away is tried again at least every 5 s. With each call goes the token of Config.TokenFile as it is
+// at that moment. No proxy of the environment is used unless Config.Proxy says so.
 //
 // What the sidecar does not serve itself is passed through with Pass, over a connection of its own, so that a call which
 // nobody reads holds up no delivery.

@@ -5,24 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	engramv1 "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
 	"github.com/engram-sidecar/engram-sidecar/proxy/store"
 )
 
-// maxAnswer is the longest answer taken, in bytes: a recall of some thousand memories with long texts.
-const maxAnswer = 64 << 20
-
-// Store speaks to one Engram server. It implements what proxy/store describes.
+// Store speaks to an Engram server, or to several that serve the same memories. It implements what proxy/store describes.
 type Store struct {
 	cfg  Config
 	log  hclog.Logger
@@ -37,7 +30,7 @@ type Store struct {
 	stream *stream       // nil before the first Put and after a refusal
 }
 
-// Open returns a store for the server at cfg.Address. It does not wait for the server: that may be down for now. A nil
+// Open returns a store for the servers at cfg.Address. It does not wait for them: they may be down for now. A nil
 // log is silent. Extra dial options are for tests that have a connection of their own.
 func Open(cfg Config, log hclog.Logger, extra ...grpc.DialOption) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
@@ -46,28 +39,20 @@ func Open(cfg Config, log hclog.Logger, extra ...grpc.DialOption) (*Store, error
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	options := append([]grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithNoProxy(),              // the address is the operator's; the environment's proxies are not meant for it
-		grpc.WithDisableServiceConfig(), // and nobody's DNS shall say how to talk to it
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second},
-			MinConnectTimeout: 5 * time.Second,
-		}),
-		// A stream over a dead connection must not wait for TCP to give up. Servers that want fewer pings say so, and grpc obeys.
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
-	}, extra...)
-	conn, err := grpc.NewClient("dns:///"+cfg.Address, options...)
+	conn, err := cfg.dial(extra)
 	if err != nil {
-		return nil, fmt.Errorf("store %s%s: %w", Scheme, cfg.Address, err)
+		return nil, err
 	}
-	passing, err := grpc.NewClient("dns:///"+cfg.Address, options...)
+	passing, err := cfg.dial(extra)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("store %s%s: %w", Scheme, cfg.Address, err), conn.Close())
+		return nil, errors.Join(err, conn.Close())
+	}
+	log = log.Named("engram")
+	if !cfg.TLS && !cfg.local() {
+		log.Warn("observations go over the network unencrypted: use "+SchemeTLS+" where the server has TLS", "store", cfg.scheme()+cfg.Address)
 	}
 	s := &Store{
-		cfg: cfg.withDefaults(), log: log.Named("engram"), conn: conn, passing: passing,
+		cfg: cfg.withDefaults(), log: log, conn: conn, passing: passing,
 		closed: make(chan struct{}), turn: make(chan struct{}, 1),
 	}
 	s.turn <- struct{}{}

@@ -24,9 +24,10 @@ type Config struct {
 	Listen          string        // gRPC: host:port or unix:///path
 	AdminListen     string        // HTTP: host:port
 	DataDir         string        // absolute or relative path; made where it is missing
-	Store           string        // embedded, engram://host:port or postgres://…; it may hold a password: show StoreShown
+	Store           string        // embedded, engram://host:port[,host:port…], engrams://… or postgres://…; it may hold a password: show StoreShown
 	PostgresIndex   string        // none or hnsw
 	PostgresSearch  int           // hnsw.ef_search; 0: the store's default
+	StoreTo         StoreTo       // how to talk to an Engram store
 	DefaultSpace    string        // for clients that name none
 	SessionTimeout  time.Duration // how long a session without a stream can be resumed
 	JournalBytes    Size          // 0: half of the free disk, at most 10 GiB
@@ -179,27 +180,28 @@ func isLoopback(host string) bool {
 }
 
 func (c Config) validateStore() error {
-	kind, address := c.StoreKind()
-	switch {
+	switch kind, address := c.StoreKind(); {
 	case kind == "embedded" && address == "":
-		return nil
+		return c.StoreTo.validateNone()
 	case kind == "engram":
-		if host, port, err := net.SplitHostPort(address); err == nil && host != "" && isPort(port) {
-			return nil
-		}
-		return fmt.Errorf("store: expected engram://host:port, got %q", c.Store)
+		_, err := c.Engram()
+		return err
 	case kind == "postgres":
 		p := postgres.Config{URL: c.Store, Index: postgres.Index(c.PostgresIndex), Search: c.PostgresSearch}
-		return p.Validate()
+		return errors.Join(c.StoreTo.validateNone(), p.Validate())
 	}
 	return fmt.Errorf("store: expected embedded, engram://host:port or postgres://user@host:port/database, got %q", c.StoreShown())
 }
 
 // StoreKind splits the store's setting into its kind and, for a store elsewhere, its address. Of a PostgreSQL URL that is host,
-// port and database; a password may be in the rest.
+// port and database; a password may be in the rest. Engram over TLS is Engram.
 func (c Config) StoreKind() (kind, address string) {
 	kind, address, _ = strings.Cut(c.Store, "://")
-	if kind != "postgres" && kind != "postgresql" {
+	switch kind {
+	case "engrams":
+		return "engram", address
+	case "postgres", "postgresql":
+	default:
 		return kind, address
 	}
 	u, err := url.Parse(c.Store)

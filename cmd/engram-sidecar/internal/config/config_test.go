@@ -61,8 +61,16 @@ func TestValidate(t *testing.T) {
 		{"a socket path too long", func(c *Config) { c.Listen = "unix:///" + strings.Repeat("x", 107) }, "at most 107 bytes"},
 		{"an admin socket", func(c *Config) { c.AdminListen = "unix:///run/a.sock" }, "HTTP is not served on a unix socket"},
 		{"Engram", func(c *Config) { c.Store = "engram://10.0.0.1:50051" }, ""},
-		{"Engram without address", func(c *Config) { c.Store = "engram://" }, "store: expected engram://host:port"},
-		{"Engram without host", func(c *Config) { c.Store = "engram://:1" }, "store: expected engram://host:port"},
+		{"Engram at its usual port", func(c *Config) { c.Store = "engram://db" }, ""},
+		{"Engram over TLS, several", func(c *Config) { c.Store = "engrams://a:1,b:2" }, ""},
+		{"one of several without port", func(c *Config) { c.Store = "engram://a:1,b:x" }, `store: engram://a:1,b:x: expected a port from 1 to 65535, got "x"`},
+		{"a token in the clear", func(c *Config) { c.Store, c.StoreTo.TokenFile = "engram://db:1", "t" }, "store-token-file: the token would go to db:1 unencrypted"},
+		{"a token in the clear, insisted on", func(c *Config) { c.Store, c.StoreTo = "engram://db:1", StoreTo{TokenFile: "t", PlainToken: true} }, ""},
+		{"certificates without TLS", func(c *Config) { c.Store, c.StoreTo.CAFile = "engram://db:1", "ca.pem" }, "store-ca-file: it is for TLS"},
+		{"a token for the embedded store", func(c *Config) { c.StoreTo.TokenFile = "t" }, "store-token-file: it is for a store of engram://"},
+		{"a proxy for the embedded store", func(c *Config) { c.StoreTo.Proxy = true }, "store-proxy: it is for a store of engram://"},
+		{"Engram without address", func(c *Config) { c.Store = "engram://" }, "store: engram://: expected engram://host:port"},
+		{"Engram without host", func(c *Config) { c.Store = "engram://:1" }, "store: engram://:1: expected a host name"},
 		{"embedded has no address", func(c *Config) { c.Store = "embedded://x" }, "store: expected embedded, engram"},
 		{"an unknown store", func(c *Config) { c.Store = "sqlite" }, `store: expected embedded, engram://host:port or postgres://user@host:port/database, got "sqlite"`},
 		{"PostgreSQL", func(c *Config) { c.Store = "postgres://me@db:5432/engram?sslmode=verify-full" }, ""},
@@ -101,7 +109,8 @@ func TestStoreKind(t *testing.T) {
 		"postgresql://me:hush@db/engram":                                  {"postgres", "db/engram", "postgres://db/engram"},
 		"postgres://me:hu%sh@db/engram":                                   {"postgres", "(unreadable)", "postgres://(unreadable)"},
 		"postgre://me:hu@sh@db/engram?password=hush":                      {"postgre", "me:hu@sh@db/engram?password=hush", "postgre://db/engram"},
-		"engram://h:1": {"engram", "h:1", "engram://h:1"},
+		"engrams://h:1": {"engram", "h:1", "engrams://h:1"},
+		"engram://h:1":  {"engram", "h:1", "engram://h:1"},
 	} {
 		c := Config{Store: given}
 		if kind, address := c.StoreKind(); kind != want[0] || address != want[1] || c.StoreShown() != want[2] {

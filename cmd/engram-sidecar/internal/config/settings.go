@@ -32,7 +32,7 @@ var Settings = []Setting{
 		text(func(c *Config) *string { return &c.DataDir }),
 	},
 	{
-		"store", "STORE", "what the observations go to: embedded, engram://host:port, or postgres://user@host:port/database", "embedded",
+		"store", "STORE", "what the observations go to: embedded, engram://host:port[,host:port...], engrams://... for TLS, or postgres://user@host:port/database", "embedded",
 		text(func(c *Config) *string { return &c.Store }),
 	},
 	{
@@ -42,6 +42,30 @@ var Settings = []Setting{
 	{
 		"postgres-ef-search", "COUNT", "how many candidates a recall over the hnsw index keeps, up to 1000; 0 means 100", "0",
 		parsed(strconv.Atoi, func(c *Config) *int { return &c.PostgresSearch }, "a count such as 100"),
+	},
+	{
+		"store-token-file", "FILE", "token that goes with each call to the store; read anew each time", "none",
+		text(func(c *Config) *string { return &c.StoreTo.TokenFile }),
+	},
+	{
+		"store-ca-file", "FILE", "certificates (PEM) that may have signed the store's, instead of the system's", "none",
+		text(func(c *Config) *string { return &c.StoreTo.CAFile }),
+	},
+	{
+		"store-server-name", "NAME", "who the store's certificate has to be for, instead of the host in its address", "none",
+		text(func(c *Config) *string { return &c.StoreTo.ServerName }),
+	},
+	{
+		"store-cert-file", "FILE", "certificate (PEM) that is shown to the store", "none",
+		text(func(c *Config) *string { return &c.StoreTo.CertFile }),
+	},
+	{
+		"store-key-file", "FILE", "the key of that certificate (PEM)", "none",
+		text(func(c *Config) *string { return &c.StoreTo.KeyFile }),
+	},
+	{
+		"store-proxy", "", "reach the store through the proxy that HTTPS_PROXY and NO_PROXY name, which are ignored otherwise", "false",
+		parsed(strconv.ParseBool, func(c *Config) *bool { return &c.StoreTo.Proxy }, "true or false"),
 	},
 	{
 		"default-space", "SPACE", "memory space of clients that name none", "default",
@@ -138,6 +162,10 @@ var Settings = []Setting{
 	{
 		"insecure-listen", "", "allow listeners that other machines can reach, without encryption or authentication", "false",
 		parsed(strconv.ParseBool, func(c *Config) *bool { return &c.InsecureListen }, "true or false"),
+	},
+	{
+		"insecure-store", "", "allow the store's token to go to other machines unencrypted", "false",
+		parsed(strconv.ParseBool, func(c *Config) *bool { return &c.StoreTo.PlainToken }, "true or false"),
 	},
 }
 
