@@ -3,6 +3,7 @@ package integration
 import (
 	"math"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -223,5 +224,62 @@ func TestResumeAfterKill(t *testing.T) {
 	k.acked(at + 1)
 	if b := s.Drained(); b.Accepted != at+1 || b.Delivered != at+1 {
 		t.Errorf("balance %+v, expected %d accepted and delivered", b, at+1)
+	}
+}
+
+// TestPauseAndResume: a paused session refuses in-band, and goes on where it was.
+func TestPauseAndResume(t *testing.T) {
+	s := serving(t)
+	k := newTalk(t, s.Connect())
+	k.init("")
+	k.send(nth(1))
+	k.acked(1)
+	flow := func(a engramv1.FlowControl_Action, want engramv1.StreamStatus_State) {
+		t.Helper()
+		k.send(&engramv1.ObservationRequest{Operation: &engramv1.ObservationRequest_Flow{Flow: &engramv1.FlowControl{Action: a}}})
+		if st := k.answer().GetStatus(); st.GetState() != want {
+			t.Fatalf("status %v, expected %v", st, want)
+		}
+	}
+	flow(engramv1.FlowControl_ACTION_PAUSE, engramv1.StreamStatus_STATE_PAUSED)
+	k.send(nth(2))
+	if a := k.answer(); a.GetStatus().GetState() != engramv1.StreamStatus_STATE_PAUSED || a.GetSequenceNumber() != 2 {
+		t.Errorf("answer %v, expected PAUSED for 2", a)
+	}
+	if b := s.Drained(); b.Delivered != 1 {
+		t.Errorf("balance %+v, expected what was accepted to be delivered", b)
+	}
+	flow(engramv1.FlowControl_ACTION_RESUME, engramv1.StreamStatus_STATE_ACTIVE)
+	k.send(nth(2))
+	k.acked(2)
+}
+
+// TestSessionsExpireAcrossRestarts: the time that the sidecar was down is nobody's fault; what expired stays expired.
+func TestSessionsExpireAcrossRestarts(t *testing.T) {
+	const timeout = 4 * time.Second
+	s := serving(t, "--session-timeout", timeout.String())
+	conn := s.Connect()
+	k := newTalk(t, conn)
+	session := k.init("").GetSessionId()
+	k.send(nth(1))
+	k.acked(1)
+	s.Kill()
+	time.Sleep(timeout + time.Second)
+	s.Start()
+	k = newTalk(t, conn)
+	if at := k.init(session).GetInitialSequence(); at != 1 {
+		t.Errorf("resumed at %d, expected 1", at)
+	}
+	if err := k.stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	k.ends(codes.OK)
+	time.Sleep(timeout + 2*time.Second)
+	for range 2 {
+		k = newTalk(t, conn)
+		k.send(initOf(session))
+		k.ends(codes.NotFound, "empty")
+		s.Kill()
+		s.Start()
 	}
 }

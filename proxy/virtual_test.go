@@ -51,3 +51,105 @@ func TestDisconnectCleansUpAfterFiveMinutes(t *testing.T) {
 		kept.acks(1)
 	})
 }
+
+// The pressure may change as often as it likes: a client is warned at once, and then at most ten times a second.
+func TestWarningsComeAtMostTenTimesASecond(t *testing.T) {
+	virtual(t, Config{}, func(t *testing.T, e *edge) {
+		c := e.begin("", &pb.StreamInit{EnableBackpressure: true})
+		synctest.Wait()
+		began := time.Now()
+		go func() {
+			for i := range 300 { // three seconds of it
+				e.pressure(0.80 + float64(i%19)/100)
+				time.Sleep(10 * time.Millisecond)
+			}
+			e.pressure(0.51) // below the warnings, and not yet well
+			time.Sleep(time.Second)
+			e.pressure(0.49)
+		}()
+		warnings := 0
+		var last time.Time
+		for {
+			st := c.recv().GetStatus()
+			now := time.Now()
+			if st.GetState() == pb.StreamStatus_STATE_ACTIVE {
+				break
+			}
+			if st.GetState() != pb.StreamStatus_STATE_BACKPRESSURE || st.GetPressure() < 0.8 {
+				t.Fatalf("got %v", st)
+			}
+			if warnings == 0 && now.Sub(began) > gaugeEvery {
+				t.Errorf("the first warning comes after %v", now.Sub(began))
+			}
+			if warnings > 0 && now.Sub(last) < 100*time.Millisecond {
+				t.Errorf("a warning comes %v after the one before it", now.Sub(last))
+			}
+			warnings, last = warnings+1, now
+		}
+		if warnings < 10 || warnings > 31 {
+			t.Errorf("%d warnings in three seconds, want at most ten a second, and about as many", warnings)
+		}
+		if d := time.Since(began); d < 4*time.Second {
+			t.Errorf("all was said to be well after %v, at a pressure of 0.51", d)
+		}
+	})
+}
+
+func TestDrainTellsWhatIsLeftEachSecond(t *testing.T) {
+	virtual(t, Config{}, func(t *testing.T, e *edge) {
+		c := e.begin("", &pb.StreamInit{})
+		c.observe(1, 2, 3, 4)
+		c.acks(1, 2, 3, 4)
+		began := time.Now()
+		c.close(true, 4)
+		go func() {
+			for seq := uint64(1); seq <= 4; seq++ {
+				time.Sleep(1400 * time.Millisecond)
+				e.deliver(c.id, wal.Delivered, seq)
+			}
+		}()
+		for second, left := range []string{"4", "3", "2", "2", "1"} {
+			c.status(0, pb.StreamStatus_STATE_ACTIVE, "closing: "+left+" accepted observations are left")
+			if d := time.Since(began); d != time.Duration(second+1)*time.Second {
+				t.Errorf("status %d comes after %v", second+1, d)
+			}
+		}
+		c.status(0, pb.StreamStatus_STATE_CLOSED)
+		if d := time.Since(began) - 5600*time.Millisecond; d < 0 || d > 2*drainLook {
+			t.Errorf("closed %v after the last one was delivered", d)
+		}
+		c.end(codes.OK)
+
+		again := e.begin("", &pb.StreamInit{})
+		again.observe(1)
+		again.acks(1)
+		began = time.Now()
+		again.close(false, 1) // and this one waits for nothing
+		again.status(0, pb.StreamStatus_STATE_CLOSED)
+		again.end(codes.OK)
+		if d := time.Since(began); d != 0 {
+			t.Errorf("an immediate close took %v", d)
+		}
+	})
+}
+
+// A sidecar that was down for longer than the timeout counts none of that: each session has all of it before it.
+func TestDowntimeIsNotCounted(t *testing.T) {
+	id := wal.SessionID{1}
+	synctest.Test(t, func(t *testing.T) {
+		left := session.Snapshot{ID: id, Space: "default", Lane: uint8(wal.LaneNormal), Last: 7}
+		time.Sleep(24 * time.Hour)
+		e := newEdge(t, Config{}, left)
+		e.ctx = t.Context()
+		time.Sleep(session.DefaultTimeout - 2*time.Second)
+		c := e.begin(id.String(), &pb.StreamInit{})
+		if c.first != 7 {
+			t.Errorf("resumed after %d, want 7", c.first)
+		}
+		c.cancel()
+		time.Sleep(session.DefaultTimeout + 2*time.Second)
+		again := e.connect()
+		again.send(initOf(c.id))
+		again.end(codes.NotFound, "no stream for 5m0s")
+	})
+}

@@ -1,0 +1,58 @@
+package proxy
+
+import (
+	"fmt"
+	"testing"
+	"unsafe"
+
+	pb "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
+	"github.com/engram-sidecar/engram-sidecar/wal"
+)
+
+// What gRPC itself holds of a stream whose client does not read: a flow control window, 64 KiB either way.
+const grpcWindows = 2 * 64 << 10
+
+// TestClientThatNeverReadsIsBounded: whatever a client asked for, by the defaults it costs 256 KiB when it reads nothing, and
+// then it is its own observations that wait. News come at full speed meanwhile, and stop nobody.
+func TestClientThatNeverReadsIsBounded(t *testing.T) {
+	for name, acks := range map[string]string{"an ack each": "indexed", "one for many": "cumulative,indexed"} {
+		t.Run(name, func(t *testing.T) {
+			e := newEdge(t, Config{})
+			c := e.begin("", &pb.StreamInit{}, acksKey, acks)
+			go func() {
+				for seq := uint64(1); ; seq++ {
+					if c.stream.Send(observationOf(seq, episode(fmt.Sprintf("%036d", seq)))) != nil {
+						return
+					}
+				}
+			}()
+			if acks == "cumulative,indexed" { // its acks are few: the news are what piles up
+				e.journal.await(func() bool { return len(e.journal.durable) > 5000 })
+			} else {
+				await(t, "the receiver to stop reading", e.stalled())
+			}
+			settleAll(e, c.id)
+			f := followed(e)
+			held := f.memory() + f.o.outbox.memory()
+			if held+grpcWindows > 256<<10 {
+				t.Errorf("%d bytes are held for a client that reads nothing, and gRPC's %d: want at most 256 KiB", held, grpcWindows)
+			}
+			quick := e.begin("", &pb.StreamInit{})
+			quick.observe(upTo(20)...)
+			quick.acks(upTo(20)...)
+			if len(e.journal.records(wal.KindWrite)) < 100 {
+				t.Error("next to nothing was taken: the test shows nothing")
+			}
+		})
+	}
+}
+
+// memory is what the chunks of an outbox take.
+func (o *outbox) memory() (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for c := o.head.chunk; c != nil; c = c.next {
+		n += int(unsafe.Sizeof(*c)) + cap(c.text)
+	}
+	return n
+}
