@@ -49,6 +49,7 @@ type fakeLedger struct {
 	dead    map[wal.SessionID]uint64
 	changed chan struct{}
 	load    Load
+	low     *Load  // of the low lane, where it differs
 	failing func() // called by Load
 	visit   error  // Visit ends with it
 }
@@ -109,9 +110,12 @@ func (f *fakeLedger) Changed() <-chan struct{} {
 	return f.changed
 }
 
-func (f *fakeLedger) Load(wal.Lane) Load {
+func (f *fakeLedger) Load(lane wal.Lane) Load {
 	f.mu.Lock()
 	load, failing := f.load, f.failing
+	if lane == wal.LaneLow && f.low != nil {
+		load = *f.low
+	}
 	f.mu.Unlock()
 	if failing != nil {
 		failing()

@@ -95,6 +95,21 @@ func TestFullLaneIsAFullJournal(t *testing.T) {
 	wantStatus(t, err, codes.ResourceExhausted, "lane full: 4 of 4 observations of priority normal", "retry after 1s")
 }
 
+func TestFullLowLaneRefusesNoHighOne(t *testing.T) {
+	e := newEdge(t, Config{})
+	e.ledger.set(func() { e.ledger.low = &Load{Depth: 4, Limit: 4, Capacity: 4} })
+	low := e.begin("", &pb.StreamInit{}, "engram-priority", "low")
+	low.observe(1) // waits for room
+	high := e.begin("", &pb.StreamInit{EnableBackpressure: true}, "engram-priority", "high")
+	high.observe(upTo(20)...)
+	high.acks(upTo(20)...) // without a warning
+	if n := len(e.journal.records(wal.KindWrite)); n != 20 {
+		t.Errorf("%d are journaled, want the 20 high ones", n)
+	}
+	e.ledger.set(func() { e.ledger.low.Depth = 3 })
+	low.acks(1)
+}
+
 func TestRefusedBatchIsRolledBack(t *testing.T) {
 	for _, want := range []bool{true, false} {
 		t.Run(fmt.Sprintf("backpressure %v", want), func(t *testing.T) {

@@ -140,3 +140,28 @@ func runUntil(t *testing.T, f *Forwarder) (stop func()) {
 		}
 	}
 }
+
+// TestAStuckSpaceHoldsNobodyBack: whatever is sent to one space fails, by many sessions; the others are delivered about
+// as fast as the store takes them.
+func TestAStuckSpaceHoldsNobodyBack(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, g *rig) {
+		g.store.delay = func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+		g.store.one = func(r *wal.Record) error {
+			if r.Session[15] >= 100 {
+				return errHiccup
+			}
+			return nil
+		}
+		g.start()
+		var good []uint64
+		for i := range 2000 {
+			g.write(1, 100+i%20)
+			good = append(good, g.write(1, 1+i%5))
+		}
+		pass(10 * time.Second) // the good ones alone take two
+		for _, index := range good {
+			g.want(index, "delivered")
+		}
+		g.stop()
+	})
+}
