@@ -178,6 +178,28 @@ func TestConfigValidate(t *testing.T) {
 	}
 }
 
+// TestAReferenceOnItsWayAllocatesNothing bounds what a reference costs the collector while its lane does not grow.
+func TestAReferenceOnItsWayAllocatesNothing(t *testing.T) {
+	q := New(Config{}, nil)
+	refs, at, next := make([]Ref, 0, 64), time.Now(), uint64(0)
+	round := func() {
+		for range 64 {
+			next++
+			q.Push(int(next%Lanes), next, at)
+		}
+		refs, _ = q.Take(t.Context(), 64, refs[:0])
+		for _, r := range refs {
+			q.Done(r.Lane, 1)
+		}
+	}
+	for range 20 {
+		round()
+	}
+	if n := testing.AllocsPerRun(200, round); n > 4 {
+		t.Errorf("64 references allocate %.1f times", n)
+	}
+}
+
 func BenchmarkPushTake(b *testing.B) {
 	q := New(Config{}, nil)
 	ctx := b.Context()

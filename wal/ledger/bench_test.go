@@ -31,6 +31,33 @@ func BenchmarkCommitAndSettle(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/record")
 }
 
+// TestTheAccountOfACommitAllocatesNothing bounds what a record costs the collector on the way of its ack, and on that of the
+// store's answer: a place in two bitmaps, now and then a longer one.
+func TestTheAccountOfACommitAllocatesNothing(t *testing.T) {
+	d := newDesk(t)
+	records := make([]wal.Record, 128)
+	c := wal.Commit{Generation: 1, Records: records, At: time.Now()}
+	next := uint64(1)
+	round := func() {
+		for i := range records {
+			records[i] = wal.Record{
+				Kind: wal.KindWrite, Lane: wal.LaneNormal, Session: numbered(i), Sequence: next, Space: "default", Index: next,
+			}
+			next++
+		}
+		d.Committed(&c)
+		for i := range records {
+			d.Settle(records[i].Index, records[i].Session, wal.Delivered)
+		}
+	}
+	for range 20 {
+		round()
+	}
+	if n := testing.AllocsPerRun(200, round); n > 2 {
+		t.Errorf("a batch of %d records allocates %.1f times", len(records), n)
+	}
+}
+
 // BenchmarkFlush is the writing down of what one batch changed, with so many sessions that it did not touch.
 func BenchmarkFlush(b *testing.B) {
 	for _, sessions := range []int{100, 20_000} {
