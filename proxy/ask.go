@@ -134,6 +134,7 @@ func (s *Server) withoutStore(ctx context.Context, pending *overlay, err error) 
 	case !pending.judges(), pending.q.Committed: // nothing that is here answers such a question
 		return status.Errorf(codes.Unavailable, "the store cannot be asked now: %v; try again later", err)
 	}
-	s.log.Warn("a recall is answered without the store", "space", pending.q.Space, "error", err)
+	s.log.Warn("a recall is answered without the store", "space", pending.q.Space, "class", store.ClassOf(err).String(),
+		"code", status.Code(err).String()) // not its words: it may quote the question
 	return nil
 }

@@ -25,6 +25,10 @@ func (p *pipe) beginSession(name []byte, may func(space string) error) (*session
 	if err := may(space); err != nil {
 		return nil, err
 	}
+	if p.s.draining.Load() {
+		p.s.observer.Refused(ReasonUnavailable)
+		return nil, errDraining()
+	}
 	lane, err := p.priority()
 	if err != nil {
 		p.s.observer.Refused(ReasonInvalid)

@@ -9,7 +9,7 @@ import (
 
 // expire forgets sessions whose time has passed, and journals that, until ctx ends.
 func (s *Server) expire(ctx context.Context) {
-	every := min(max(s.cfg.Session.Timeout/20, 10*time.Millisecond), time.Second)
+	every := min(max(s.bounds().Session.Timeout/20, 10*time.Millisecond), time.Second)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	producer := s.deps.Journal.NewProducer()

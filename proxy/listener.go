@@ -23,13 +23,13 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n := l.s.connections.Add(1); n <= int64(l.s.cfg.MaxConnections) {
+		if n := l.s.connections.Add(1); n <= int64(l.s.bounds().MaxConnections) {
 			return &countedConn{Conn: conn, s: l.s}, nil
 		}
 		l.s.connections.Add(-1)
 		if time.Since(l.said) > time.Second {
 			l.said = time.Now()
-			l.s.log.Warn("a connection was refused", "open", l.s.cfg.MaxConnections, "max-connections", l.s.cfg.MaxConnections)
+			l.s.log.Warn("a connection was refused", "max-connections", l.s.bounds().MaxConnections)
 		}
 		_ = conn.Close() // it was never used: there is nothing to lose
 	}

@@ -147,8 +147,8 @@ func (o *observation) holdUp() bool {
 // read before.
 func (o *observation) judge() error {
 	in := &o.in
-	if n := len(in.obs.Body); n > o.s.cfg.MaxEpisodeBytes {
-		return &sizeError{field: "observation", limit: o.s.cfg.MaxEpisodeBytes, got: n}
+	if n := len(in.obs.Body); n > o.s.bounds().MaxEpisodeBytes {
+		return &sizeError{field: "observation", limit: o.s.bounds().MaxEpisodeBytes, got: n}
 	}
 	if err := envelope.ScanEpisode(in.obs.Body, &in.episode); err != nil {
 		return err

@@ -74,8 +74,8 @@ func (s *Server) experienceRecord(request Frame) (wal.Record, error) {
 
 // writeRecord makes the record of a write that belongs to no session; id may be empty.
 func (s *Server) writeRecord(form wal.Form, space, body, id, request []byte) (wal.Record, error) {
-	if len(body) > s.cfg.MaxEpisodeBytes {
-		return wal.Record{}, s.invalid(&sizeError{field: form.String(), limit: s.cfg.MaxEpisodeBytes, got: len(body)})
+	if len(body) > s.bounds().MaxEpisodeBytes {
+		return wal.Record{}, s.invalid(&sizeError{field: form.String(), limit: s.bounds().MaxEpisodeBytes, got: len(body)})
 	}
 	name, err := s.spaceOf(space)
 	if err != nil {

@@ -44,6 +44,9 @@ type Server struct {
 	panics      atomic.Uint64
 	expired     atomic.Uint64
 	denied      atomic.Int64 // Unix second in which a denial was logged last
+
+	limits   atomic.Pointer[Limits] // nil: those of cfg
+	draining atomic.Bool
 }
 
 // Stats is a reading of the edge.

@@ -104,6 +104,6 @@ func (s *Server) statusOfAttach(err error, id string) error {
 	case errors.Is(err, session.ErrFenced):
 		return errTakenOver(id)
 	default:
-		return errNoSession(id, s.cfg.Session.Timeout)
+		return errNoSession(id, s.bounds().Session.Timeout)
 	}
 }

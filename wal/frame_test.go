@@ -96,7 +96,7 @@ func TestCheckRecordRefusesWhatNoFrameHolds(t *testing.T) {
 		says string
 	}{
 		{"no kind", func(r *Record) { r.Kind = 0 }, "kind 0"},
-		{"unknown kind", func(r *Record) { r.Kind = kindEnd }, "kind 10"},
+		{"unknown kind", func(r *Record) { r.Kind = kindEnd }, "kind 11"},
 		{"unknown form", func(r *Record) { r.Form = formEnd }, "form 4"},
 		{"long space", func(r *Record) { r.Space = strings.Repeat("s", MaxSpace+1) }, "256 bytes: expected at most 255"},
 		{"long id", func(r *Record) { r.ID = make([]byte, MaxID+1) }, "257 bytes: expected at most 256"},

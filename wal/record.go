@@ -30,6 +30,8 @@ const (
 	KindReleased
 	// KindSettled tells the later fate of a carried dead letter: replayed or dropped.
 	KindSettled
+	// KindProbe tells nothing: it went the way of an acknowledgement, to show that the way is open.
+	KindProbe
 
 	kindEnd
 )
@@ -44,6 +46,7 @@ var kindNames = [...]string{
 	KindCarriedLetter:  "carried letter",
 	KindReleased:       "released",
 	KindSettled:        "settled",
+	KindProbe:          "probe",
 }
 
 // String returns the kind's name as operators see it.

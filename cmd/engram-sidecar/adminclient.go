@@ -77,6 +77,11 @@ func (a adminAddress) post(ctx context.Context, body []byte, path ...string) ([]
 	return a.ask(ctx, http.MethodPost, nil, body, path...)
 }
 
+// postWith asks for a change with a query.
+func (a adminAddress) postWith(ctx context.Context, query url.Values, body []byte, path ...string) ([]byte, error) {
+	return a.ask(ctx, http.MethodPost, query, body, path...)
+}
+
 // ask sends one request. It follows no redirect and asks no proxy: whoever answers at the address is who is meant.
 func (a adminAddress) ask(ctx context.Context, method string, query url.Values, text []byte, path ...string) ([]byte, error) {
 	page, err := a.base()

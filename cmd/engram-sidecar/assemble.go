@@ -187,7 +187,7 @@ func (s *sidecar) watchJournal(ctx context.Context) error {
 }
 
 func (s *sidecar) openStore(parts *actor.Group) (err error) {
-	if s.store, err = openBackend(s.cfg, s.state.Journal, s.log.Named("store")); err != nil {
+	if s.store, err = openBackend(s.cfg, s.state.Journal.Identity(), s.log.Named("store")); err != nil {
 		return err
 	}
 	parts.Defer("store", s.store.Close)
@@ -195,11 +195,11 @@ func (s *sidecar) openStore(parts *actor.Group) (err error) {
 }
 
 // openBackend opens the store that the settings name, for the records of a journal.
-func openBackend(cfg config.Config, journal *wal.Journal, log hclog.Logger) (backend, error) {
+func openBackend(cfg config.Config, journal [16]byte, log hclog.Logger) (backend, error) {
 	switch kind, _ := cfg.StoreKind(); kind {
 	case "postgres":
 		s, err := postgres.Open(postgres.Config{
-			URL: cfg.Store, Journal: journal.Identity(), Index: postgres.Index(cfg.PostgresIndex), Search: cfg.PostgresSearch, Logger: log,
+			URL: cfg.Store, Journal: journal, Index: postgres.Index(cfg.PostgresIndex), Search: cfg.PostgresSearch, Logger: log,
 		})
 		if err != nil {
 			return nil, badConfig(err)

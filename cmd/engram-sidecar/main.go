@@ -19,8 +19,15 @@ func run() int {
 	defer restore()
 	context.AfterFunc(ctx, restore)
 	settleProcess()
-	p := program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
+	p := program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(), hangups: hangups}
 	return p.run(ctx, os.Args[1:])
+}
+
+// hangups are the wishes to read settings again. Only serve asks for them: to all else SIGHUP means what it always does.
+func hangups() (wishes <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
 }
 
 // settleProcess makes what the process creates its user's own, keeps what passes through it out of core dumps, and lets

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,7 @@ type program struct {
 	stdout  io.Writer
 	stderr  io.Writer
 	environ []string
+	hangups func() (wishes <-chan os.Signal, stop func()) // nil where nobody wishes
 }
 
 // run runs the command line and returns the exit code. It ends soon after ctx does.
@@ -51,7 +53,7 @@ can take it. What is acknowledged can be recalled at once, and survives kill -9 
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w%s: see %s --help", err, hint(cmd, err), cmd.CommandPath())
 	})
-	root.AddCommand(p.serveCommand(), p.observeCommand(), p.recallCommand(), p.statusCommand(),
+	root.AddCommand(p.serveCommand(), p.observeCommand(), p.recallCommand(), p.statusCommand(), p.sessionsCommand(), p.drainCommand(), p.doctorCommand(), p.configCommand(),
 		p.journalCommand(), p.deadlettersCommand(), p.backupCommand(), p.restoreCommand(), p.benchCommand(), p.versionCommand())
 	return root
 }

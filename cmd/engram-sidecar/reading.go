@@ -26,6 +26,9 @@ func (s *sidecar) recovering() admin.Status {
 func (s *sidecar) status() admin.Status {
 	st := s.recovering()
 	st.State = admin.StateServing
+	if s.edge.Draining() {
+		st.State = admin.StateDraining
+	}
 	st.Balance = s.balance()
 	edge := s.edge.Stats()
 	st.Edge = admin.Edge{

@@ -25,6 +25,7 @@ type running struct {
 	log     []map[string]any // what it said before it served
 	cancel  context.CancelFunc
 	done    chan int
+	hup     chan os.Signal
 	quiet   chan struct{} // closed when all it said was read
 
 	mu    sync.Mutex
@@ -35,9 +36,10 @@ type running struct {
 func serveHere(t *testing.T, dir string, args ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{t: t, cancel: cancel, done: make(chan int, 1), quiet: make(chan struct{})}
+	r := &running{t: t, cancel: cancel, done: make(chan int, 1), quiet: make(chan struct{}), hup: make(chan os.Signal)}
 	said, stderr := io.Pipe()
 	p := program{stdin: strings.NewReader(""), stdout: io.Discard, stderr: stderr, environ: []string{"HOME=" + dir}}
+	p.hangups = func() (<-chan os.Signal, func()) { return r.hup, func() {} }
 	args = append([]string{"serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, args...)
 	go func() { // ends with the sidecar; stop waits for it
 		r.done <- p.run(ctx, args)

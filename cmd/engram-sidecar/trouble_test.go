@@ -23,7 +23,7 @@ func TestWhatTheStoreRefusesIsADeadLetter(t *testing.T) {
 	r := serveHere(t, t.TempDir(), "--store", "engram://"+serveFake(t, f))
 	call("good\npoison\nbetter\n", "observe", "--addr", r.address, "--drain").wants(t, 0, "1 of them", "")
 	s := r.status()
-	if s.Balance.Accepted != 3 || s.Balance.Delivered != 2 || s.Balance.Dead != 1 || !strings.Contains(s.Store.LastError, "poison") {
+	if s.Balance.Accepted != 3 || s.Balance.Delivered != 2 || s.Balance.Dead != 1 || !strings.Contains(s.Store.LastError, "InvalidArgument") || strings.Contains(s.Store.LastError, "poison") {
 		t.Errorf("%+v, last error %q", s.Balance, s.Store.LastError)
 	}
 	if len(f.episodes) != 2 || f.episodes[1].GetWhat() != "better" || f.episodes[0].GetId() == "" {

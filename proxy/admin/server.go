@@ -25,6 +25,8 @@ type Server struct {
 	letters atomic.Pointer[DeadLetters]
 	metrics *Metrics
 	feed    feed // what the dashboard is sent
+
+	operator atomic.Pointer[Operator] // nil while recovering
 }
 
 // New makes a server that is not ready and whose status is what status returns. The metrics of m are served beside those
@@ -110,6 +112,7 @@ func (s *Server) routes(m *Metrics) http.Handler {
 	}).ServeHTTP)
 	s.routeDeadLetters(mux)
 	s.routeDashboard(mux)
+	s.routeOperator(mux)
 	read(mux, "/", unknown)
 	return mux
 }

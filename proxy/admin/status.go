@@ -9,6 +9,7 @@ type State string
 const (
 	StateRecovering State = "recovering" // reading the data directory; no stream is served yet
 	StateServing    State = "serving"    // the normal state, whether or not the store can be reached
+	StateDraining   State = "draining"   // no new session is taken, all else goes on; ends when it is told to
 	StateStopping   State = "stopping"   // a clean stop: acks in flight are finished, new streams refused
 )
 

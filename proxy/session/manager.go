@@ -132,6 +132,13 @@ func (m *Manager) forget(s *session) ID {
 	return s.id
 }
 
+// SetConfig changes the timeout and the limit, which must be valid. More sessions than the limit stay.
+func (m *Manager) SetConfig(cfg Config) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cfg = cfg.withDefaults()
+}
+
 // Count returns how many sessions are open, connected or resumable.
 func (m *Manager) Count() int {
 	m.mu.Lock()

@@ -22,6 +22,12 @@ type Sources struct {
 
 // Load merges the sources, refuses unknown names, and validates what comes out.
 func Load(src Sources) (Config, error) {
+	c, _, err := LoadEffective(src)
+	return c, err
+}
+
+// LoadEffective does so, and says where each value came from.
+func LoadEffective(src Sources) (Config, []Effective, error) {
 	env := settingsOf(src.Environ)
 	if src.File == "" {
 		src.File, _ = env[fileKey].(string)
@@ -29,7 +35,7 @@ func Load(src Sources) (Config, error) {
 	delete(env, fileKey)
 	fromFile, err := readFile(src.File)
 	if err != nil {
-		return Config{}, err
+		return Config{}, nil, err
 	}
 	m := merger{koanf.New("."), map[string]string{}}
 	for _, layer := range []struct {
@@ -37,14 +43,14 @@ func Load(src Sources) (Config, error) {
 		settings map[string]any
 	}{{src.File, fromFile}, {"environment", env}, {"command line", asAny(src.Flags)}} {
 		if err := m.lay(layer.name, layer.settings); err != nil {
-			return Config{}, err
+			return Config{}, nil, err
 		}
 	}
 	c := Default(lookupIn(src.Environ))
 	if err := m.decode(&c); err != nil {
-		return Config{}, err
+		return Config{}, nil, err
 	}
-	return c, m.attribute(c.Validate())
+	return c, m.effective(c), m.attribute(c.Validate())
 }
 
 // fileKey names the file itself: a flag and a variable, but no key of the file.
