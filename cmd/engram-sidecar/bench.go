@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -23,6 +25,7 @@ type benchOptions struct {
 	standard bool
 	quick    bool
 	write    string
+	only     []string
 }
 
 func (p *program) benchCommand() *cobra.Command {
@@ -65,6 +68,7 @@ the store had in the end.`,
 	f.StringVar(&o.plot, "plot", "", "write a picture of rates and latencies to `FILE`, as SVG")
 	f.BoolVar(&o.standard, "standard", false, "measure the standard set of loads instead, which takes about an hour")
 	f.BoolVar(&o.quick, "quick", false, "with --standard: a look at each, in a minute or two")
+	f.StringSliceVar(&o.only, "only", nil, "with --standard: measure only these `NAMES`: "+strings.Join(bench.Names(), ", "))
 	f.StringVar(&o.write, "write", "", "with --standard: write the tables and pictures to `FILE`, in Markdown")
 	c.AddCommand(p.benchPartCommand())
 	return c
@@ -84,6 +88,8 @@ func (p *program) bench(ctx context.Context, o benchOptions) error {
 		return p.benchStandard(ctx, &o)
 	case o.quick:
 		return usage("--quick: expected --standard with it; --duration and --runs make a load of your own shorter")
+	case len(o.only) > 0:
+		return usage("--only: expected --standard with it")
 	case o.write != "":
 		return usage("--write: expected --standard with it; --plot and --json keep a load of your own")
 	}
@@ -122,8 +128,13 @@ func (p *program) benchStandard(ctx context.Context, o *benchOptions) error {
 	if o.quick {
 		scale = bench.QuickScale
 	}
+	for _, name := range o.only {
+		if !slices.Contains(bench.Names(), name) {
+			return usage("--only: expected some of %s, got %q", strings.Join(bench.Names(), ", "), name)
+		}
+	}
 	bar := newTimeBar(p.stderr)
-	report, err := bench.Standard(ctx, scale, o.Dir, bar.show)
+	report, err := bench.Standard(ctx, scale, o.only, o.Dir, bar.show)
 	bar.clear()
 	if err != nil {
 		return err

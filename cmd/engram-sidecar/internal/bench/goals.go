@@ -57,6 +57,9 @@ var goals = []goal{
 	{
 		what: "start with a backlog ÷ reading its files", least: "2", aim: "1.2", bound: 2, below: true,
 		measured: func(r *Report) (float64, string) {
+			if r.Footprint == nil {
+				return 0, ""
+			}
 			v := r.Footprint.Start / r.Footprint.Read
 			return v, fmt.Sprintf("%.2f (%s of %s)", v, short(r.Footprint.Start), count(float64(r.Footprint.Backlog)))
 		},
@@ -84,6 +87,9 @@ func memoryGoal(what string, least, aim uint64, get func(*Footprint) uint64) goa
 	return goal{
 		what: what, least: size(float64(least)), aim: size(float64(aim)), bound: float64(least), below: true,
 		measured: func(r *Report) (float64, string) {
+			if r.Footprint == nil {
+				return 0, ""
+			}
 			v := float64(get(r.Footprint))
 			return v, size(v)
 		},

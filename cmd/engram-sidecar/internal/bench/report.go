@@ -175,6 +175,9 @@ func (c *Curve) write(d *document) {
 
 func (r *Report) writeFootprint(d *document) {
 	f := r.Footprint
+	if f == nil {
+		return
+	}
 	d.print("## Memory and starts\n\n")
 	d.table([][]string{
 		{"", ""},

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -159,10 +160,27 @@ type Report struct {
 	Footprint *Footprint `json:"footprint"`
 }
 
-// Standard measures the standard set.
-func Standard(ctx context.Context, sc Scale, dir string, progress func(done, all time.Duration, what string)) (*Report, error) {
-	r := &Report{Scale: sc}
-	scenarios, sweeps := sc.scenarios(), sc.sweeps()
+// footprintName is what the footprint is called among the names of series and curves.
+const footprintName = "footprint"
+
+// Names are what Standard can measure, in its order.
+func Names() []string {
+	var names []string
+	for _, s := range FullScale.scenarios() {
+		names = append(names, s.name)
+	}
+	for _, s := range FullScale.sweeps() {
+		names = append(names, s.name)
+	}
+	return append(names, footprintName)
+}
+
+// Standard measures the standard set, or of it what only names.
+func Standard(ctx context.Context, sc Scale, only []string, dir string, progress func(done, all time.Duration, what string)) (*Report, error) {
+	leftOut := func(name string) bool { return len(only) > 0 && !slices.Contains(only, name) }
+	r := &Report{Scale: sc, Machine: thisMachine(dir)}
+	scenarios := slices.DeleteFunc(sc.scenarios(), func(s scenario) bool { return leftOut(s.name) })
+	sweeps := slices.DeleteFunc(sc.sweeps(), func(s sweep) bool { return leftOut(s.name) })
 	var all, done time.Duration
 	for _, s := range scenarios {
 		all += s.options.takes()
@@ -202,7 +220,10 @@ func Standard(ctx context.Context, sc Scale, dir string, progress func(done, all
 		}
 		r.Curves = append(r.Curves, c)
 	}
-	progress(done, all, "footprint")
+	if leftOut(footprintName) {
+		return r, nil
+	}
+	progress(done, all, footprintName)
 	var err error
 	r.Footprint, err = measureFootprint(ctx, dir, sc.Streams[len(sc.Streams)-1], sc.Backlog)
 	return r, err
