@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"math"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
@@ -206,5 +209,43 @@ func TestManySupersededByPending(t *testing.T) {
 	res, err := e.Recall(e.ctx, &pb.RecallRequest{Cue: cueOf(along("", 1).GetEmbedding()), MaxResults: 3})
 	if err != nil || idsOf(res.GetMemories()) != "[100 101 102]" {
 		t.Errorf("found %s, %v", idsOf(res.GetMemories()), err)
+	}
+}
+
+// watchedStream is the server's side of a recall stream.
+type watchedStream struct {
+	grpc.ServerStream
+	ctx     context.Context
+	request proto.Message
+	sent    func(*pb.StreamingRecallResponse)
+}
+
+func (w *watchedStream) Context() context.Context    { return w.ctx }
+func (w *watchedStream) SetHeader(metadata.MD) error { return nil }
+func (w *watchedStream) RecvMsg(m any) error         { proto.Merge(m.(proto.Message), w.request); return nil } //nolint:errcheck,forcetypeassert // a test's
+
+func (w *watchedStream) SendMsg(m any) error { w.sent(m.(*pb.StreamingRecallResponse)); return nil } //nolint:errcheck,forcetypeassert // a test's
+
+// TestFirstBatchDoesNotWaitForTheLast changes, when the first batch is sent, what the last will be made of.
+func TestFirstBatchDoesNotWaitForTheLast(t *testing.T) {
+	e := newEdge(t, Config{})
+	var hits []store.Hit
+	for i := range 2 * resultsPerAnswer {
+		hits = append(hits, hitOf(t, 0, along(fmt.Sprintf("%02d", i), 0.5), 1-float32(i)/100))
+	}
+	e.store.set(func(store.Query) (store.Answer, error) { return store.Answer{Hits: hits}, nil })
+	var batches []*pb.StreamingRecallResponse
+	stream := &watchedStream{ctx: e.ctx, request: &pb.StreamingRecallRequest{Cue: cueOf(vector(1)), MaxResults: uint32(len(hits))}}
+	stream.sent = func(b *pb.StreamingRecallResponse) {
+		if batches = append(batches, b); len(batches) == 1 {
+			last := &hits[len(hits)-1]
+			copy(last.Body, bytes.ReplaceAll(last.Body, []byte("what"), []byte("made")))
+		}
+	}
+	if err := e.recallStream(nil, stream); err != nil {
+		t.Fatal(err)
+	}
+	if len(batches) != 2 || batches[1].GetResults()[resultsPerAnswer-1].GetContent() != "made 31" {
+		t.Errorf("%d batches, the last memory is %q", len(batches), batches[len(batches)-1].GetResults()[resultsPerAnswer-1].GetContent())
 	}
 }

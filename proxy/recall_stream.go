@@ -34,13 +34,13 @@ func (s *Server) recallStream(_ any, stream grpc.ServerStream) error {
 			return err
 		}
 	}
-	memories := memoriesOf(answer.hits)
-	for first := true; first || len(memories) > 0; first = false {
-		n := min(len(memories), resultsPerAnswer)
-		batch := &pb.StreamingRecallResponse{
-			Results: memories[:n], MoreResults: n < len(memories), SnapshotSequence: linked.visible(answer),
+	hits := answer.hits
+	for first := true; first || len(hits) > 0; first = false {
+		n := min(len(hits), resultsPerAnswer)
+		batch := &pb.StreamingRecallResponse{ // made when its turn comes: the first does not wait for the last
+			Results: memoriesOf(hits[:n]), MoreResults: n < len(hits), SnapshotSequence: linked.visible(answer),
 		}
-		if memories = memories[n:]; len(memories) == 0 {
+		if hits = hits[n:]; len(hits) == 0 {
 			batch.Metadata = answer.metadata()
 		}
 		if err := stream.SendMsg(batch); err != nil {

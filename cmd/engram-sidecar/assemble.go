@@ -216,7 +216,7 @@ func openBackend(cfg config.Config, journal [16]byte, log hclog.Logger) (backend
 		}
 		return s, nil
 	}
-	s, err := embedded.Open(storeDir(cfg.DataDir), embedded.Config{Logger: log})
+	s, err := embedded.Open(storeDir(cfg.DataDir), embedded.Config{Logger: log, MaxMemories: cfg.EmbeddedMax})
 	if err != nil {
 		return nil, ofDataDir(err)
 	}

@@ -79,6 +79,9 @@ func storeLine(s admin.Store) string {
 	text += fmt.Sprintf(", %s, breaker %s", state, s.Breaker)
 	if s.Kind == "embedded" {
 		text += fmt.Sprintf(", %d stored", s.Stored)
+		if s.Near {
+			text += fmt.Sprintf(" (NEAR ITS SIZE: %d rows of %d)", s.Rows, s.Limit)
+		}
 	}
 	text += fmt.Sprintf(", %.0f/s, %d retries", s.Rate, s.Retries)
 	if s.Oldest > 0 {

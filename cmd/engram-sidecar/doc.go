@@ -7,6 +7,7 @@
 //	engram-sidecar status                 how the sidecar is doing
 //	engram-sidecar journal verify         look into a data directory, check, repair, export
 //	engram-sidecar backup DIR             copy it while the sidecar runs; restore DIR copies it back
+//	engram-sidecar store compact          give back what superseded versions take in the embedded store
 //	engram-sidecar bench                  measure how fast this machine acknowledges durably
 //	engram-sidecar version                which program this is
 //

@@ -54,7 +54,7 @@ can take it. What is acknowledged can be recalled at once, and survives kill -9 
 		return usage("%w%s: see %s --help", err, hint(cmd, err), cmd.CommandPath())
 	})
 	root.AddCommand(p.serveCommand(), p.observeCommand(), p.recallCommand(), p.statusCommand(), p.sessionsCommand(), p.drainCommand(), p.doctorCommand(), p.configCommand(),
-		p.journalCommand(), p.deadlettersCommand(), p.backupCommand(), p.restoreCommand(), p.benchCommand(), p.versionCommand())
+		p.journalCommand(), p.deadlettersCommand(), p.storeCommand(), p.backupCommand(), p.restoreCommand(), p.benchCommand(), p.versionCommand())
 	return root
 }
 

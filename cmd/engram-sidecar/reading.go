@@ -82,7 +82,8 @@ func (s *sidecar) storeStatus(out admin.Store) admin.Store {
 		out.Oldest = max(time.Since(f.Oldest).Seconds(), 0)
 	}
 	if e, ok := s.store.(*embedded.Store); ok {
-		out.Stored = uint64(e.Stats().Live) //nolint:gosec // a count
+		st := e.Stats()
+		out.Stored, out.Rows, out.Limit, out.Near = uint64(st.Live), uint64(st.Rows), uint64(st.Limit), st.Near //nolint:gosec // counts
 	}
 	return out
 }

@@ -45,6 +45,9 @@ var (
 	storeBreaker = desc("store_breaker", "1 for the breaker's present state, 0 for the others.", "state")
 	storeFlight  = desc("store_in_flight", "Records with the store now.")
 	storeParked  = desc("store_parked", "Records that wait for their own next try, or behind one of their session that does.")
+	storeStored  = desc("store_memories", "Memories in the embedded store.")
+	storeRows    = desc("store_rows", "Rows of the embedded store: memories, and superseded versions until it is compacted.")
+	storeLimit   = desc("store_rows_limit", "Rows the embedded store takes, or is meant for where nothing limits it.")
 	redelivered  = desc("redelivered_total", "Deliveries that were tried again since the start of the process.")
 
 	recoverySeconds = desc("recovery_seconds", "How long the last start took to recover.")
@@ -126,6 +129,11 @@ func collectStore(out chan<- prometheus.Metric, s Store) {
 	}
 	gauge(out, storeFlight, float64(s.InFlight))
 	gauge(out, storeParked, float64(s.Parked))
+	if s.Kind == "embedded" {
+		gauge(out, storeStored, float64(s.Stored))
+		gauge(out, storeRows, float64(s.Rows))
+		gauge(out, storeLimit, float64(s.Limit))
+	}
 	counter(out, redelivered, s.Retries)
 }
 

@@ -104,6 +104,9 @@ type Store struct {
 	Up        bool      `json:"up"`             // nothing has failed since it last took a record; false while the breaker is not closed
 	Breaker   string    `json:"breaker"`        // closed, half-open or open
 	Stored    uint64    `json:"stored"`         // records in an embedded store; 0 where only the store itself knows
+	Rows      uint64    `json:"rows"`           // in an embedded store, with superseded versions, whose place compact gives back
+	Limit     uint64    `json:"limit"`          // rows an embedded store takes, or is meant for
+	Near      bool      `json:"near_limit"`     // it holds at least 80 % of that
 	Since     time.Time `json:"since"`          // when the breaker left closed, or came back to it; zero before the first time
 	InFlight  int       `json:"in_flight"`      // records with the store now
 	Parked    int       `json:"parked"`         // records that wait for their own next try

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"fmt"
-	"runtime"
 	"testing"
 
 	"github.com/engram-sidecar/engram-sidecar/proxy/store"
@@ -55,31 +54,6 @@ func BenchmarkPut(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "items/s")
-		})
-	}
-}
-
-func BenchmarkRecall(b *testing.B) {
-	const memories = 100_000
-	s, err := Open(b.TempDir(), Config{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	for next := uint64(1); next < memories; next += 1000 {
-		if err := s.Put(b.Context(), episodes(next, 1000))[0]; err != nil {
-			b.Fatal(err)
-		}
-	}
-	for _, workers := range []int{1, runtime.GOMAXPROCS(0)} {
-		b.Run(fmt.Sprintf("memories=%d/workers=%d", memories, workers), func(b *testing.B) {
-			s.cfg.Workers = workers
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := s.Recall(b.Context(), store.Query{Space: "bench", Vector: vectorOf(7), K: 10}); err != nil {
-					b.Fatal(err)
-				}
-			}
 		})
 	}
 }

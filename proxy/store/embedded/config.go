@@ -17,6 +17,9 @@ type Config struct {
 	// SegmentRows is how many memories one segment holds, a power of two, 65,536 (192 MiB of vectors) by default. It is
 	// settled when the store is created; later ones take what stands on disk. Key: embedded-segment-rows.
 	SegmentRows int
+	// MaxMemories is how many memories, superseded versions among them, the store takes; at it Put answers that the store is
+	// unavailable. 0 means no limit but the disk's. Key: embedded-max-memories.
+	MaxMemories int
 
 	Logger hclog.Logger // nil for none
 
@@ -36,6 +39,8 @@ func (c *Config) Validate() error {
 	switch rows := c.SegmentRows; {
 	case c.Workers < 0 || c.Workers > maxWorkers:
 		return fmt.Errorf("embedded-recall-workers: expected 0 (one for each processor) to %d, got %d", maxWorkers, c.Workers)
+	case c.MaxMemories < 0:
+		return fmt.Errorf("embedded-max-memories: expected 0 (no limit) or more, got %d", c.MaxMemories)
 	case rows != 0 && (rows < minSegmentRows || rows > maxSegmentRows || bits.OnesCount(uint(rows)) != 1):
 		return fmt.Errorf("embedded-segment-rows: expected 0 (%d) or a power of two from %d to %d, got %d",
 			defaultSegmentRows, minSegmentRows, maxSegmentRows, rows)

@@ -21,6 +21,9 @@ type disk struct {
 	remove  func(path string) error
 	syncDir func(path string) error
 
+	exchange  func(one, other string) error // two names of this directory's file system, in one step
+	removeAll func(path string) error
+
 	// commit is called before each commit of the index; an error is taken for bbolt's own.
 	commit func() error
 }
@@ -40,9 +43,13 @@ func osDisk() *disk {
 		rename: func(from, to string) error {
 			return written(os.Rename(from, to))
 		},
-		remove:  os.Remove,
-		syncDir: syncDir,
-		commit:  func() error { return nil },
+		remove: os.Remove,
+		exchange: func(one, other string) error {
+			return unix.Renameat2(unix.AT_FDCWD, one, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE)
+		},
+		removeAll: os.RemoveAll,
+		syncDir:   syncDir,
+		commit:    func() error { return nil },
 	}
 }
 

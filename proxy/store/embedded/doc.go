@@ -10,7 +10,7 @@
 // however often. Recall returns what was committed when it was called, nothing twice, nothing that was replaced, and no
 // byte that is not what was written: what is damaged is left out, counted and named, and stored anew when it is put again.
 //
-// Place is never given back: a memory that is replaced stays in its segment, and only recalls pass it over.
+// A memory that is replaced stays in its segment, and recalls pass it over, until Compact gives its place back.
 //
 // # What is on disk
 //
@@ -66,6 +66,7 @@
 //   - within the commit: bbolt has the commit or has it not.
 //   - within the creation of the store or a segment: the names are there or not; a segment without rows is removed.
 //   - while an index is made anew: index.tmp is left, and begun again.
+//   - while the store is compacted: the old store or the new one is in its place, whole; what is beside it is removed.
 //
 // Taking over whole rows is more than thrift: where the newer of bbolt's two meta pages is damaged, bbolt opens with the
 // older one and does not know the last commit, which was confirmed.

@@ -33,6 +33,7 @@ func Open(dir string, cfg Config) (*Store, error) {
 	if err := s.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the embedded store in %s: %w", dir, err), s.release())
 	}
+	s.warn()
 	s.giveTurn()
 	return s, nil
 }
@@ -46,6 +47,9 @@ func (s *Store) start() error {
 		return err
 	}
 	s.lock = lock
+	if err := s.removeLeft(); err != nil {
+		return err
+	}
 	files, err := listSegments(s.dir)
 	if err != nil {
 		return err

@@ -96,6 +96,9 @@ func (s *Store) store(b *batch) error {
 	if uint64(s.committed)+uint64(len(b.entries)) >= math.MaxUint32 {
 		return errNoRoom
 	}
+	if err := s.atLimit(len(b.entries)); err != nil {
+		return err
+	}
 	if err := s.write(b); err != nil {
 		if errors.Is(err, errFull) {
 			return s.full(b, err)
@@ -109,6 +112,7 @@ func (s *Store) store(b *batch) error {
 		return err
 	}
 	s.publish(b)
+	s.warn()
 	return nil
 }
 

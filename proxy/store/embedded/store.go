@@ -34,6 +34,7 @@ type Store struct {
 	table  table
 	batch  batch
 	torn   []*segment // may hold more than their committed rows, after a write for which there was no room
+	warned int        // tenths of its size at which the store has last said that it nears it
 	failed error      // set for good by an error after which nobody knows what is on disk
 
 	mu        sync.RWMutex // held for moments only; see view
@@ -91,13 +92,16 @@ type Stats struct {
 	Damaged  int   // rows found not to be what was written, since the start
 	Segments int   // pairs of files
 	Bytes    int64 // of all files, as far as they are in use
+	Limit    int   // rows it takes, or is meant for where nothing limits it
+	Near     bool  // at least 80 % of that are stored
 }
 
 // Stats returns the store's sizes. It does not touch the disk but for the index's size.
 func (s *Store) Stats() Stats {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	st := Stats{Rows: int(s.committed), Live: s.live, Damaged: s.damages.count, Segments: len(s.segments)}
+	st := Stats{Rows: int(s.committed), Live: s.live, Damaged: s.damages.count, Segments: len(s.segments), Limit: s.limit()}
+	st.Near = int64(st.Rows)*100 >= int64(st.Limit)*nearPercent
 	for i := range s.segments {
 		if last := int(s.committed) - int(s.layout.first(i)); last > 0 {
 			last = min(last, int(s.layout.rows))

@@ -36,6 +36,7 @@ type Config struct {
 	MaxSessions     int           // that can be resumed at once
 	MaxConnections  int
 	MaxStreams      int    // calls open on one connection
+	EmbeddedMax     int    // memories in the embedded store, superseded versions among them; 0: no limit
 	MaxEpisode      Size   // one episode or memory
 	MaxMessage      Size   // one gRPC message, decompressed
 	DeadLetters     int    // most that are kept; 0: no limit
@@ -125,6 +126,9 @@ func (c Config) validatePlain() error {
 	}
 	if c.JournalBytes != 0 && c.JournalBytes < MinJournal {
 		bad("journal-max-bytes: expected 0 for automatic, or at least %v, got %v", MinJournal, c.JournalBytes)
+	}
+	if c.EmbeddedMax < 0 {
+		bad("embedded-max-memories: expected a count such as 2000000, or 0 for no limit, got %d", c.EmbeddedMax)
 	}
 	if c.DeadLetters < 0 {
 		bad("dead-letters-max: expected a count such as 100000, or 0 for no limit, got %d", c.DeadLetters)

@@ -100,6 +100,10 @@ var Settings = []Setting{
 		parsed(strconv.Atoi, func(c *Config) *int { return &c.MaxStreams }, "a count such as 1024"),
 	},
 	{
+		"embedded-max-memories", "COUNT", "most memories the embedded store takes, superseded versions among them; at it delivery waits; 0 means no limit", "0",
+		parsed(strconv.Atoi, func(c *Config) *int { return &c.EmbeddedMax }, "a count such as 2000000"),
+	},
+	{
 		"max-episode-bytes", "SIZE", "largest episode or memory that is taken", "256KiB",
 		func(c *Config, text string) error { return c.MaxEpisode.UnmarshalText([]byte(text)) },
 	},
