@@ -57,7 +57,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		Store: "engrams://db.internal:50051,db2.internal:50051", PostgresIndex: "hnsw", PostgresSearch: 200, DefaultSpace: "agents", SessionTimeout: 90 * time.Minute,
 		JournalBytes: 512 * MiB, LaneCapacity: Lanes{1, 2000, 300000}, LogLevel: "debug", LogFormat: "json",
 		Strict: true, InsecureListen: true, JournalReserve: 64 * MiB, MaxSessions: 100, MaxConnections: 50, MaxStreams: 10,
-		MaxEpisode: 128 * KiB, MaxMessage: 512 * KiB, DeadLetters: 500, DeadLetterBytes: 8 * MiB,
+		EmbeddedMax: 2_000_000, MaxEpisode: 128 * KiB, MaxMessage: 512 * KiB, DeadLetters: 500, DeadLetterBytes: 8 * MiB,
 		TokenFile: "/etc/s/tokens", AdminTokenFile: "/etc/s/ops", TLSCert: "/etc/s/crt", TLSKey: "/etc/s/key", TLSClientCA: "/etc/s/ca",
 		AdminTLS: true, ListenUsers: Users{1000, 1001}, Pprof: true,
 		StoreTo: StoreTo{
@@ -72,7 +72,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		"journal-reserve-bytes": "64MiB", "max-sessions": "100", "max-connections": "50", "max-streams-per-connection": "10",
 		"token-file": "/etc/s/tokens", "admin-token-file": "/etc/s/ops", "tls-cert": "/etc/s/crt", "tls-key": "/etc/s/key",
 		"tls-client-ca": "/etc/s/ca", "admin-tls": "true", "listen-users": "1000, 1001", "pprof": "true",
-		"max-episode-bytes": "128KiB", "max-message-bytes": "512KiB", "postgres-index": "hnsw", "postgres-ef-search": "200",
+		"embedded-max-memories": "2000000", "max-episode-bytes": "128KiB", "max-message-bytes": "512KiB", "postgres-index": "hnsw", "postgres-ef-search": "200",
 		"dead-letters-max": "500", "dead-letters-max-bytes": "8MiB",
 		"store-token-file": "/run/token", "store-ca-file": "/run/ca.pem", "store-server-name": "db", "store-cert-file": "/run/cert.pem",
 		"store-key-file": "/run/key.pem", "store-proxy": "true", "insecure-store": "true",
