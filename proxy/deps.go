@@ -80,6 +80,8 @@ type Settlement interface {
 	Rejected(id wal.SessionID, after, through uint64, limit int) []uint64
 	// Changed is closed when something is settled after the call.
 	Changed() <-chan struct{}
+	// IsPending says whether the write at an index of the journal is durable and neither delivered nor dead.
+	IsPending(index uint64) bool
 }
 
 // Lanes tells how full the way to the store is.

@@ -6,7 +6,8 @@
 // An answer that says accepted, opened or closed is sent after the fsync of the record it stands for, never before, however
 // many share one fsync. Every observation gets exactly one answer, in the order of arrival; a refusal waits for the acks
 // before it, and uses no sequence number up. An episode's bytes travel verbatim into the journal; where an id had to be
-// made, it is appended to them. What was acked can be recalled at once, whether or not the store has it yet.
+// made, it is appended to them. A Remember or an Experience that is sent again while the first is pending makes no second
+// record (see retries). What was acked can be recalled at once, whether or not the store has it yet.
 //
 // A stream that carries a status is over, so only what ends it is a status: no session, a session taken over, a journal
 // that failed, a stop. All else is refused in-band and the stream goes on.

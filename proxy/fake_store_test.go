@@ -104,6 +104,16 @@ func (f *fakeLedger) Rejected(id wal.SessionID, after, through uint64, limit int
 	return out
 }
 
+func (f *fakeLedger) IsPending(index uint64) bool {
+	durable := false
+	for _, r := range f.j.records(wal.KindWrite) {
+		durable = durable || r.Index == index
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return durable && !f.settled[index]
+}
+
 func (f *fakeLedger) Changed() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()

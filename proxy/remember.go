@@ -109,13 +109,13 @@ func (s *Server) laneFull(lane wal.Lane) error {
 	return nil
 }
 
-// write makes one record durable. The error is what the call ends with.
+// write makes one record durable, or finds it pending already. The error is what the call ends with.
 func (s *Server) write(ctx context.Context, r *wal.Record) error {
 	if err := s.laneFull(r.Lane); err != nil {
 		return s.statusOfWrite(err, r.Lane)
 	}
 	arrived := time.Now()
-	if _, err := s.deps.Journal.Write(ctx, r); err != nil {
+	if err := s.writeOnce(ctx, r); err != nil {
 		return s.statusOfWrite(err, r.Lane)
 	}
 	s.observer.Acked(1, time.Since(arrived))

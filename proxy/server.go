@@ -37,6 +37,7 @@ type Server struct {
 	streams  sync.WaitGroup // the receivers and senders of all streams
 	scans    chan struct{}  // cap maxScans: the recalls that look through the pending records
 
+	retries   retries
 	unlimited atomic.Bool // the lane of writes without a session was seen to have no limit of its own
 
 	streamCount atomic.Int64

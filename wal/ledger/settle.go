@@ -76,6 +76,14 @@ func (l *Ledger) Pending(visit func(first, last uint64) bool) {
 	}
 }
 
+// IsPending says whether the write at an index is known and not settled.
+func (l *Ledger) IsPending(index uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g := l.x.holder(index)
+	return g != nil && g.writes.has(index-g.base) && !g.settled.has(index-g.base)
+}
+
 // Committed is the journal's OnCommit: it takes in what has just become durable. It does not block.
 func (l *Ledger) Committed(c *wal.Commit) {
 	l.mu.Lock()

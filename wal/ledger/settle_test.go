@@ -26,6 +26,11 @@ func TestSettle(t *testing.T) {
 	if want := at[2:]; !slices.Equal(d.pending(), want) {
 		t.Fatalf("pending %v, want %v", d.pending(), want)
 	}
+	for i, pending := range map[uint64]bool{at[0]: false, at[1]: false, other[0]: false, at[2]: true, at[4]: true, 1: false, 0: false, 1000: false} {
+		if d.IsPending(i) != pending {
+			t.Errorf("index %d is pending: %v, want %v", i, !pending, pending)
+		}
+	}
 	if pending, dead := d.Remaining(id(1)); pending != 3 || dead != 0 {
 		t.Fatalf("remaining %d, %d dead", pending, dead)
 	}
