@@ -76,8 +76,10 @@ func examineDisk(cfg config.Config) finding {
 	free := st.Bavail * uint64(st.Bsize)                                                     //nolint:gosec // a size
 	said := fmt.Sprintf("%s free of %s", inUnits(free), inUnits(st.Blocks*uint64(st.Bsize))) //nolint:gosec // a size
 	if least := uint64(max(cfg.JournalBytes, config.MinJournal)) + uint64(cfg.JournalReserve); free < least {
-		return finding{what, gradeFailure, said + fmt.Sprintf(", less than the %s that the journal may need", inUnits(least)),
-			"make room, or set journal-max-bytes lower"}
+		return finding{
+			what, gradeFailure, said + fmt.Sprintf(", less than the %s that the journal may need", inUnits(least)),
+			"make room, or set journal-max-bytes lower",
+		}
 	}
 	if name, odd := filesystems[int64(st.Type)]; odd { //nolint:unconvert,nolintlint // its width differs
 		return finding{what, gradeWarning, said + ", on " + name, "put the data directory on a disk that stays"}

@@ -38,6 +38,14 @@ var goals = []goal{
 		},
 	},
 	{
+		what: "10,000/s: handlers' processor time, of one core", least: "5 %", aim: "2 %", bound: 0.05, below: true,
+		measured: func(r *Report) (float64, string) {
+			return of(r.result("steady"), Sidecar, func(f *Figure) float64 { return f.Median.Handlers }, func(v float64) string {
+				return fmt.Sprintf("%.1f %%", 100*v)
+			})
+		},
+	},
+	{
 		what: "lone writer: 50th percentile ÷ durable echo's", least: "1.25", aim: "1.05", bound: 1.25, below: true,
 		measured: func(r *Report) (float64, string) {
 			return of(r.result("lone-writer"), Sidecar, func(f *Figure) float64 { return f.Typical[DurableEcho] }, ratio)

@@ -50,9 +50,12 @@ func startPart(ctx context.Context, p part) (*process, error) {
 var partCommand = []string{"bench", "part"}
 
 // startSidecar starts this binary as a sidecar.
-func startSidecar(ctx context.Context, dir, store string, quota int64) (c *process, address, admin string, err error) {
-	c, err = newProcess(ctx, "sidecar", "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", dir,
-		"--store", store, "--journal-max-bytes", fmt.Sprint(quota), "--log-format", "json", "--max-connections", "40000")
+func startSidecar(ctx context.Context, dir, store string, quota int64, more ...string) (c *process, address, admin string, err error) {
+	args := []string{
+		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", dir, "--store", store,
+		"--journal-max-bytes", fmt.Sprint(quota), "--log-format", "json", "--max-connections", "40000",
+	}
+	c, err = newProcess(ctx, "sidecar", append(args, more...)...)
 	if err != nil {
 		return nil, "", "", err
 	}

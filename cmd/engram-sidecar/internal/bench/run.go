@@ -29,6 +29,9 @@ type Run struct {
 	Written   float64 `json:"server_written"`  // bytes to the disk an observation
 	PeakRSS   uint64  `json:"server_peak_rss"` // bytes
 
+	// Handlers is the share of one core that the sidecar's handlers took; 0 where no profile was taken.
+	Handlers float64 `json:"handler_share,omitempty"`
+
 	histogram *hdrhistogram.Histogram
 }
 
@@ -45,7 +48,7 @@ func (b *bench) turn(ctx context.Context, s Subject, o *Options) (Run, error) {
 		return Run{}, err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // the whole of b.dir is removed at the end
-	t := turn{bench: b, subject: s, load: o.Load, dir: dir, batch: o.Batch, backlog: o.Backlog}
+	t := turn{bench: b, subject: s, load: o.Load, dir: dir, batch: o.Batch, backlog: o.Backlog, profile: o.Profile}
 	run, err := t.run(ctx)
 	if err != nil {
 		return Run{}, fmt.Errorf("measure %s: %w", s, err)
@@ -60,6 +63,8 @@ type turn struct {
 	dir     string
 	batch   int
 	backlog uint64
+	profile bool
+	share   chan shareOrFailed // of the handlers; nil without a profile
 
 	server, client, store *process
 	admin                 string
@@ -90,6 +95,7 @@ func (t *turn) run(ctx context.Context) (Run, error) {
 			return Run{}, err
 		case e.Begun:
 			start = time.Now()
+			t.beginProfile(ctx)
 			began, err = t.used()
 		case e.Ended:
 			ended, err = t.used()
@@ -106,6 +112,24 @@ func (t *turn) run(ctx context.Context) (Run, error) {
 			return Run{}, err
 		}
 	}
+}
+
+// shareOrFailed is what came of a profile.
+type shareOrFailed struct {
+	share float64
+	err   error
+}
+
+// beginProfile takes a profile beside the load; fill waits for it.
+func (t *turn) beginProfile(ctx context.Context) {
+	if !t.profile || t.admin == "" {
+		return
+	}
+	t.share = make(chan shareOrFailed, 1)
+	go func() { // ends with the profile, or with ctx
+		share, err := handlerShare(ctx, t.admin, t.load.Duration)
+		t.share <- shareOrFailed{share, err}
+	}()
 }
 
 // start begins the turn's processes, and returns the one that counts.
@@ -148,7 +172,11 @@ func (t *turn) serve(ctx context.Context) (address string, err error) {
 	if err != nil {
 		return "", err
 	}
-	t.server, address, t.admin, err = startSidecar(ctx, t.dir, t.subject.store(engram), quota)
+	var more []string
+	if t.profile {
+		more = []string{"--pprof"}
+	}
+	t.server, address, t.admin, err = startSidecar(ctx, t.dir, t.subject.store(engram), quota, more...)
 	return address, err
 }
 
@@ -202,6 +230,13 @@ func (t *turn) fill(ctx context.Context, r *Run, m *measured, used [2]usage) err
 		return fmt.Errorf("the client's histogram: %w", err)
 	}
 	r.Latency = latencyOf(r.histogram)
+	if t.share != nil {
+		s := <-t.share
+		if s.err != nil {
+			return s.err
+		}
+		r.Handlers = s.share
+	}
 	if t.subject.delivers() {
 		if err := t.drained(ctx, r, m); err != nil {
 			return err

@@ -18,6 +18,7 @@ type Options struct {
 	Runs     int    // of each subject, turn by turn
 	Batch    int    // records a batch, of subjects without a client
 	Dir      string // on the disk that is to be measured; "" is the directory for temporary files
+	Profile  bool   // find out which share of a core the sidecar's handlers take
 	Backlog  uint64 // observations that a sidecar has already, and whose store is away
 
 	// Progress is told how much of all there is to do is done, and what is at work. It may be nil.
@@ -185,6 +186,7 @@ func medianRun(runs []Run) Run {
 		ClientCPU: of(func(r *Run) float64 { return r.ClientCPU }),
 		Syscalls:  of(func(r *Run) float64 { return r.Syscalls }),
 		Written:   of(func(r *Run) float64 { return r.Written }),
+		Handlers:  of(func(r *Run) float64 { return r.Handlers }),
 		PeakRSS:   uint64(of(func(r *Run) float64 { return float64(r.PeakRSS) })),
 	}
 }

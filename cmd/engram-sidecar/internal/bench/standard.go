@@ -55,6 +55,8 @@ func (sc *Scale) scenarios() []scenario {
 	with := func(l Load, subjects ...Subject) Options {
 		return Options{Load: l, Subjects: subjects, Runs: sc.Runs, Batch: DefaultBatch}
 	}
+	kept := with(steady(steadyRate, sc.Long), DurableEcho, Sidecar, ToEmbedded)
+	kept.Profile = true
 	return []scenario{
 		{
 			"burst-64", "Burst, windows of 64", "as fast as acks come, eight streams",
@@ -78,7 +80,7 @@ func (sc *Scale) scenarios() []scenario {
 		},
 		{
 			"steady", fmt.Sprintf("%s a second, kept up", count(steadyRate)), "each observation is due by the clock, so that a stall makes all behind it late",
-			with(steady(steadyRate, sc.Long), DurableEcho, Sidecar, ToEmbedded),
+			kept,
 		},
 		{
 			"embedded", "All the way into the embedded store", "the rate is of what the store had in the end",
