@@ -324,3 +324,25 @@ func TestDeadLettersAreBounded(t *testing.T) {
 	}
 	p.mend()
 }
+
+// TestOneSessionIsNotHeldForEver: one observation fails with INTERNAL whenever it comes, and nothing but its own session is
+// there to tell that from an outage. Those behind it tell.
+func TestOneSessionIsNotHeldForEver(t *testing.T) {
+	f := newForwarding(t)
+	poison := harness.Observation{Session: "s", Sequence: 30}
+	f.store.Set(harness.Faults{Refuse: func(e *engramv1.Episode) error {
+		if e.GetWhat() != poison.String() {
+			return nil
+		}
+		f.oracle.Refused(poison)
+		return status.Error(codes.Internal, "panic: index out of range")
+	}})
+	f.observe(100)
+	f.delivered(100, 1)
+	if got := f.listed(f.live()); len(got) != 1 || got[0].Sequence != 30 || got[0].Attempts < 11 || !strings.Contains(got[0].Reason, "index out of range") {
+		t.Errorf("letters %+v, want the 30th after ten tries and one more", got)
+	}
+	f.store.Set(harness.Faults{})
+	f.mustSettle(0, "delivered 1 of 1", "replay", "--all", f.live())
+	f.delivered(100, 0)
+}
