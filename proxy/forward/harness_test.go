@@ -2,6 +2,7 @@ package forward
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ type fakeStore struct {
 	delay   func(n int) time.Duration                      // how long a Put of n records takes, or nil
 	lose    bool                                           // store, then answer as if the store had failed
 	stored  []wal.Record                                   // in the order of their first storing
+	came    int                                            // how often something was stored
+	last    map[uint64]int                                 // the last of these, by index
 	has     map[uint64]bool                                // by index
 	puts    [][]uint64                                     // the indexes of each Put
 	at      []time.Time                                    // when each Put came
@@ -98,7 +101,16 @@ func (s *fakeStore) linger(ctx context.Context, d time.Duration) bool {
 	return wait(ctx, d)
 }
 
+// lastly is what is stored, in the order of the last time that it came.
+func (s *fakeStore) lastly() []wal.Record {
+	out := slices.Clone(s.stored)
+	slices.SortFunc(out, func(a, b wal.Record) int { return cmp.Compare(s.last[a.Index], s.last[b.Index]) })
+	return out
+}
+
 func (s *fakeStore) keep(r *wal.Record) {
+	s.came++
+	s.last[r.Index] = s.came
 	if !s.has[r.Index] {
 		s.has[r.Index] = true
 		s.stored = append(s.stored, *r)
@@ -259,7 +271,7 @@ type rig struct {
 func newRig(t testing.TB, cfg Config) *rig {
 	return &rig{
 		t: t, cfg: cfg, queue: queue.New(queue.Config{}, nil),
-		store:     &fakeStore{has: map[uint64]bool{}, busy: map[wal.SessionID]bool{}},
+		store:     &fakeStore{has: map[uint64]bool{}, last: map[uint64]int{}, busy: map[wal.SessionID]bool{}},
 		journal:   &fakeJournal{records: map[uint64]wal.Record{}, bad: map[uint64]error{}},
 		sink:      &fakeSink{outcomes: map[uint64][]string{}, letters: map[uint64]Letter{}},
 		sequences: map[wal.SessionID]uint64{},

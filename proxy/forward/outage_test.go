@@ -130,7 +130,7 @@ func TestAStoreThatFailsWithEverythingIsAnOutage(t *testing.T) {
 		if s.Delivered != 2000 || s.Parked != 0 || s.Breaker.State != Closed {
 			t.Errorf("after it: %+v, want all delivered", s)
 		}
-		checkOrder(t, g.store.stored)
+		checkOrder(t, g.store.lastly())
 	})
 }
 
