@@ -29,6 +29,7 @@ type database struct {
 	name string
 	url  string
 	conn *pgx.Conn
+	wire *harness.Wire // between it and a store that is put to the test
 }
 
 // newDatabase makes an empty database in the server that the tests share; options come behind CREATE DATABASE.
@@ -148,10 +149,28 @@ func (d *database) contents(t *testing.T, space string) (items []storetest.Item)
 
 // target is the database for the conformance suite.
 func (d *database) target(change ...func(*Config)) storetest.Target {
-	s := d.open(change...)
+	if d.wire == nil {
+		u, err := url.Parse(d.url)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		d.wire = harness.NewWire(d.t, u.Host)
+	}
+	s := d.open(append(change, func(c *Config) {
+		if c.URL == d.url {
+			c.URL = d.through(d.wire.Address)
+		}
+	})...)
 	return storetest.Target{
 		Store: s, Contents: d.contents, Exact: true,
 		Reopen: func(*testing.T) storetest.Target { _ = s.Close(); return d.target(change...) },
+		Break: func(*testing.T) func() {
+			d.wire.SetDown(true)
+			return func() { d.wire.SetDown(false) }
+		},
+		LoseAnswer: func(*testing.T) {
+			d.wire.Cut(func(int) bool { d.wire.Cut(nil); return true })
+		},
 	}
 }
 

@@ -14,12 +14,16 @@ import (
 const indexes = `SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
 	WHERE a.amname = 'hnsw' AND i.indisvalid`
 
-// waitForIndex returns when so many hnsw indexes are built.
-func waitForIndex(t *testing.T, d *database, n int) {
+// waitForIndex returns when so many hnsw indexes are built. A benchmark's are large.
+func waitForIndex(t testing.TB, d *database, n int) {
 	t.Helper()
-	for end := time.Now().Add(patience); one[int](d, indexes) != n; time.Sleep(20 * time.Millisecond) {
+	longest := patience
+	if _, large := t.(*testing.B); large {
+		longest = 30 * time.Minute
+	}
+	for end := time.Now().Add(longest); one[int](d, indexes) != n; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d hnsw indexes are valid, expected %d, after %v", one[int](d, indexes), n, patience)
+			t.Fatalf("%d hnsw indexes are valid, expected %d, after %v", one[int](d, indexes), n, longest)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func TestPooler(t *testing.T) {
 	for i, s := range stores {
 		all.Go(func() {
 			for n := range uint64(10) {
-				for _, err := range s.Put(t.Context(), episodes(byte(i), 1+100*uint64(i)+10*n, 10)) { //nolint:gosec // small
+				for _, err := range s.Put(t.Context(), episodes(byte(i), 1+100*uint64(i)+10*n, 10)) {
 					if err != nil {
 						t.Error(err)
 					}

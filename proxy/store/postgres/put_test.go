@@ -16,7 +16,7 @@ import (
 
 // episodes returns n records of one session, from an index on.
 func episodes(session byte, from uint64, n int) (batch []wal.Record) {
-	for i := range uint64(n) { //nolint:gosec // few
+	for i := range uint64(n) {
 		batch = append(batch, record(from+i, session, fmt.Sprintf("id-%04d", from+i), "fine"))
 	}
 	return batch
@@ -65,7 +65,7 @@ func TestPoisonedRow(t *testing.T) {
 				s := d.open()
 				batch := episodes(1, 1, 256)
 				for i := range batch {
-					batch[i].Session = wal.SessionID{byte(i % 2)} //nolint:gosec // 0 or 1; 0 is no session
+					batch[i].Session = wal.SessionID{byte(i % 2)}
 				}
 				poison.spoil(d, &batch[at])
 				stored := 0

@@ -118,9 +118,9 @@ type question struct {
 }
 
 // param adds one and returns its name.
-func (q *question) param(value []byte, oid uint32) string {
-	q.params, q.types = append(q.params, value), append(q.types, oid)
-	return "$" + strconv.Itoa(len(q.params))
+func (out *question) param(value []byte, oid uint32) string {
+	out.params, out.types = append(out.params, value), append(out.types, oid)
+	return "$" + strconv.Itoa(len(out.params))
 }
 
 // The columns of an answer. The score comes last.

@@ -118,7 +118,7 @@ func moment(c *envelope.Circumstances) (when, nanos []byte) {
 }
 
 func momentOf(at time.Time) (when, nanos []byte) {
-	return timestampOf(at), int2Of(int16(at.Nanosecond() % int(time.Microsecond))) //nolint:gosec // below 1000
+	return timestampOf(at), int2Of(int16(at.Nanosecond() % int(time.Microsecond)))
 }
 
 // epoch is PostgreSQL's, in seconds of Unix'.
@@ -137,8 +137,6 @@ func timeOf(b []byte) time.Time {
 func int8Of(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) } //nolint:gosec // bits
 func int4Of(n int32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) } //nolint:gosec // bits
 func int2Of(n int16) []byte { return binary.BigEndian.AppendUint16(nil, uint16(n)) } //nolint:gosec // bits
-
-func floatOf(f float64) []byte { return binary.BigEndian.AppendUint64(nil, math.Float64bits(f)) }
 
 // textOf prepares a text for a column that is there to be searched and read: PostgreSQL has no character zero, and shows it
 // as U+FFFD here. The payload keeps it. An id is not prepared: two could become one.

@@ -17,7 +17,7 @@ func TestManyBeginAtOnce(t *testing.T) {
 	stores, failed := make([]*Store, 8), make([]error, 8)
 	for i := range stores {
 		all.Go(func() {
-			stores[i], failed[i] = Open(Config{URL: d.url, Patience: patience, Journal: [16]byte{byte(i)}}) //nolint:gosec // below 8
+			stores[i], failed[i] = Open(Config{URL: d.url, Patience: patience, Journal: [16]byte{byte(i)}})
 			if failed[i] == nil {
 				failed[i] = errors.Join(stores[i].Put(t.Context(), episodes(0, 1, 5))...)
 			}
@@ -44,7 +44,7 @@ func TestManyBeginAtOnce(t *testing.T) {
 func TestNewerSchemaIsRefused(t *testing.T) {
 	d := newDatabase(t, "")
 	d.open()
-	d.do("INSERT INTO "+versions+" (version) VALUES ($1)", int32(schemaVersion+1)) //nolint:gosec // small
+	d.do("INSERT INTO "+versions+" (version) VALUES ($1)", int32(schemaVersion+1))
 	d.do("DROP TABLE " + memories)
 	s, err := Open(Config{URL: d.url, Patience: patience})
 	if !errors.Is(err, ErrNewerSchema) || !strings.Contains(err.Error(), "has version 2, this build knows up to 1") {
@@ -62,7 +62,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 func TestNewerSchemaWhileRunning(t *testing.T) {
 	d := newDatabase(t, "")
 	s := d.open()
-	d.do("INSERT INTO "+versions+" (version) VALUES ($1)", int32(schemaVersion+1)) //nolint:gosec // small
+	d.do("INSERT INTO "+versions+" (version) VALUES ($1)", int32(schemaVersion+1))
 	s.forget()
 	err := errors.Join(s.Put(t.Context(), episodes(0, 1, 2))...)
 	if !errors.Is(err, ErrNewerSchema) || store.ClassOf(s.Check(t.Context())) != store.ClassDenied {
