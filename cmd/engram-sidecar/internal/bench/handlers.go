@@ -10,9 +10,12 @@ import (
 	"github.com/google/pprof/profile"
 )
 
-// What a sidecar does for an observation on its own account, by the functions on the stack: the walk over its bytes, the
-// session's rules, its place in the journal's batch, the bytes of its ack. Transport and disk are not in it.
-var handlers = []string{"proxy.(*observation).handle", "proxy.(*pipe).learn", "proxy.(*sendBatch).collect"}
+// What the edge does for an observation, by the functions on the stack: the walk over its bytes, the session's rules, its
+// place among the answers, the bytes of its ack. The transport is not in it, and what the journal does for a record is not.
+var (
+	handlers   = []string{"proxy.(*observation).handle", "proxy.(*pipe).learn", "proxy.(*sendBatch).collect"}
+	notHandled = []string{"wal.(*Producer).Append"}
+)
 
 // profiled bounds for how long a profile is taken: long enough for a share of one in a hundred, and shorter than the admin
 // server lets an answer take.
@@ -39,14 +42,14 @@ func handlerShare(ctx context.Context, admin string, d time.Duration) (float64, 
 	if err != nil {
 		return 0, fmt.Errorf("take a profile of the sidecar: %w", err)
 	}
-	return timeIn(p, handlers).Seconds() / float64(seconds), nil
+	return timeIn(p, handlers, notHandled).Seconds() / float64(seconds), nil
 }
 
-// timeIn is the processor time of all samples with one of the functions on the stack.
-func timeIn(p *profile.Profile, functions []string) time.Duration {
+// timeIn is the processor time of all samples with one of the functions on the stack, and none of the others.
+func timeIn(p *profile.Profile, functions, others []string) time.Duration {
 	var sum int64
 	for _, s := range p.Sample {
-		if onStack(s, functions) {
+		if onStack(s, functions) && !onStack(s, others) {
 			sum += s.Value[len(s.Value)-1] // the last type is time
 		}
 	}
