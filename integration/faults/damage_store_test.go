@@ -24,6 +24,8 @@ var storeDamages = []damage{
 	{"a page of the index zeroed", false, on("store/index.db", zeroPage)},
 	{"the index cut short", false, on("store/index.db", cutShort)},
 	{"the index deleted", false, on("store/index.db", remove)},
+	{"the FORMAT file zeroed", false, on("store/FORMAT", zeroPage)},
+	{"the FORMAT file deleted", false, on("store/FORMAT", remove)},
 }
 
 // TestFaultDamagedStore damages the files of an embedded store whose sidecar is stopped. The start succeeds, what is

@@ -55,6 +55,9 @@ func (l layout) segmentOf(row uint32) int { return int(row >> l.shift) }
 func (l layout) placeOf(row uint32) int   { return int(row & l.mask) }
 func (l layout) first(segment int) uint32 { return uint32(segment) << l.shift } //nolint:gosec // rows have 32 bits
 
+// errFormat says that the FORMAT file holds what no version wrote.
+var errFormat = errors.New("damaged")
+
 const formatText = "engram-sidecar embedded store\nversion %d\ndimensions %d\nsegment-rows %d\n"
 
 // readFormat returns the layout that the directory was created with, and false where it holds no FORMAT file.
@@ -77,7 +80,7 @@ func readFormat(dir string) (layout, bool, error) {
 func parseFormat(text string) (layout, error) {
 	var version, dimensions, rows int
 	if n, _ := fmt.Sscanf(text, formatText, &version, &dimensions, &rows); n < 1 {
-		return layout{}, fmt.Errorf("expected %q, got %q; restore the file, or remove it to have it written anew",
+		return layout{}, fmt.Errorf("%w: expected %q, got %q; restore the file, or remove it to have it written anew", errFormat,
 			strings.SplitN(formatText, "\n", 2)[0], firstLine(text))
 	}
 	if version > formatVersion {
@@ -85,8 +88,8 @@ func parseFormat(text string) (layout, error) {
 			wal.ErrNewerFormat, version, formatVersion)
 	}
 	if dimensions != store.Dimensions || (&Config{SegmentRows: rows}).Validate() != nil || rows == 0 {
-		return layout{}, fmt.Errorf("expected %d dimensions and a power of two as segment-rows, got %d and %d; restore the file, "+
-			"or remove it to have it written anew", store.Dimensions, dimensions, rows)
+		return layout{}, fmt.Errorf("%w: expected %d dimensions and a power of two as segment-rows, got %d and %d; restore the file, "+
+			"or remove it to have it written anew", errFormat, store.Dimensions, dimensions, rows)
 	}
 	return newLayout(rows), nil
 }

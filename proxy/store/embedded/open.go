@@ -74,23 +74,31 @@ func (s *Store) start() error {
 	}
 }
 
-// settleFormat finds the layout the directory was created with, or creates it.
+// settleFormat finds the layout the directory was created with, or creates it. Where the FORMAT file is missing or damaged the
+// segments tell what stood in it.
 func (s *Store) settleFormat(files segmentFiles) error {
 	l, found, err := readFormat(s.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, errFormat) {
 		return err
 	}
 	s.layout = l
 	if found {
 		return nil
 	}
-	s.layout = newLayout(s.cfg.SegmentRows)
-	if len(files.paths) > 0 {
-		if s.layout, found = files.layout(); !found {
-			return fmt.Errorf("%s is missing and no segment can tell what stood in it; restore it, or move the directory away",
-				filepath.Join(s.dir, formatName))
-		}
+	switch told, ok := files.layout(); {
+	case ok && err != nil:
+		s.layout = told
+		s.log.Warn("the store's FORMAT file was damaged and is written anew", "dir", s.dir, "found", err)
+	case ok:
+		s.layout = told
 		s.log.Warn("the store's FORMAT file was missing and is written anew", "dir", s.dir)
+	case err != nil:
+		return err
+	case len(files.paths) > 0:
+		return fmt.Errorf("%s is missing and no segment can tell what stood in it; restore it, or move the directory away",
+			filepath.Join(s.dir, formatName))
+	default:
+		s.layout = newLayout(s.cfg.SegmentRows)
 	}
 	return writeFormat(s.disk, s.dir, s.layout)
 }

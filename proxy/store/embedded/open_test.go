@@ -37,30 +37,54 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestOpenRefuses leaves the directory as it is.
+// TestOpenRefuses leaves the directory as it is: one of a newer version, and one whose FORMAT nobody can read while no segment
+// tells what stood in it.
 func TestOpenRefuses(t *testing.T) {
 	for _, row := range []struct {
 		name, format, want string
+		rows               int
 		is                 error
 	}{
-		{"newer", "engram-sidecar embedded store\nversion 2\nshards 7\n", "version 2, this program knows 1", wal.ErrNewerFormat},
-		{"empty", "", "restore the file, or remove it", nil},
-		{"foreign", "hello", `got "hello"`, nil},
-		{"other dimensions", "engram-sidecar embedded store\nversion 1\ndimensions 512\nsegment-rows 16\n", "expected 768 dimensions", nil},
-		{"odd rows", "engram-sidecar embedded store\nversion 1\ndimensions 768\nsegment-rows 17\n", "got 768 and 17", nil},
-		{"no rows", "engram-sidecar embedded store\nversion 1\ndimensions 768\n", "got 768 and 0", nil},
+		{"newer", "engram-sidecar embedded store\nversion 2\nshards 7\n", "version 2, this program knows 1", 5, wal.ErrNewerFormat},
+		{"empty", "", "restore the file, or remove it", 0, errFormat},
+		{"foreign", "hello", `got "hello"`, 0, errFormat},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "store")
-			fullStore(t, dir, 5)
+			fullStore(t, dir, row.rows)
 			change(t, filepath.Join(dir, formatName), func([]byte) []byte { return []byte(row.format) })
 			before := listing(t, dir)
 			_, err := Open(dir, Config{})
-			if err == nil || !strings.Contains(err.Error(), row.want) || (row.is != nil && !errors.Is(err, row.is)) {
+			if err == nil || !strings.Contains(err.Error(), row.want) || !errors.Is(err, row.is) {
 				t.Errorf("expected %q, got %v", row.want, err)
 			}
 			if after := listing(t, dir); after != before {
 				t.Errorf("the directory was touched:\n%s\n%s", before, after)
+			}
+		})
+	}
+}
+
+// TestDamagedFormat is written anew from what the segments say.
+func TestDamagedFormat(t *testing.T) {
+	for name, format := range map[string]string{
+		"empty": "", "zeros": strings.Repeat("\x00", 70), "foreign": "hello",
+		"other dimensions": "engram-sidecar embedded store\nversion 1\ndimensions 512\nsegment-rows 16\n",
+		"odd rows":         "engram-sidecar embedded store\nversion 1\ndimensions 768\nsegment-rows 17\n",
+		"no rows":          "engram-sidecar embedded store\nversion 1\ndimensions 768\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "store")
+			fullStore(t, dir, 40)
+			path := filepath.Join(dir, formatName)
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(t, path, func([]byte) []byte { return []byte(format) })
+			wantTulips(t, open(t, dir, Config{}), 1, 40)
+			if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+				t.Errorf("FORMAT is %q, %v; expected %q", after, err, before)
 			}
 		})
 	}
