@@ -12,7 +12,7 @@ GOTEST ?= go test
 SKIP ?= ^TestFault[A-Z]
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help build run demo bench test test-faults race crash nightly cover fmt lint picture generate clean
+.PHONY: help build run demo bench test test-faults race crash nightly cover fmt lint dist picture generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ lint: ## vet and lint
 	.ci/tools golangci-lint
 	go vet ./...
 	golangci-lint run
+
+dist: ## build archives and Debian packages for amd64 and arm64, and their checksums, into bin/dist
+	.ci/dist
 
 picture: ## make the README's picture of the dashboard (Chromium)
 	SCREENSHOTS=$(CURDIR)/docs/images REQUIRE_TOOLS=1 go test ./integration/page -run TestPictureOfTheReadme -count=1

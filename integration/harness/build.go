@@ -20,6 +20,9 @@ var binaries struct {
 // BuildIn names the directory that Binary builds in, which the caller removes.
 func BuildIn(dir string) { binaries.dir = dir }
 
+// BuildDir is the directory that BuildIn named, for what a test builds itself.
+func BuildDir() string { return binaries.dir }
+
 // Binary returns the path of engram-sidecar as it stands in the tree, built on first use with the given build tags,
 // with -cover where GOCOVERDIR is set, and with -race where the tests run under the race detector: a Sidecar then fails its
 // test when its log tells of a data race.
