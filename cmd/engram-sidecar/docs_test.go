@@ -164,7 +164,11 @@ func TestEveryCommandInTheDocsRuns(t *testing.T) {
 	}
 	d := newDocRig(t)
 	restored := 0
-	for _, c := range commands {
+	slices.SortStableFunc(commands, func(a, b docCommand) int { return ends(a) - ends(b) })
+	for i, c := range commands {
+		if ends(c) == 1 && i > 0 && ends(commands[i-1]) == 1 { // it has ended
+			continue
+		}
 		if target, ok := strings.CutPrefix(c.text, "make"); ok { // that it runs is its own test's matter; here, that it is there
 			for _, word := range strings.Fields(target) {
 				if !strings.Contains(string(makefile), "\n"+word+":") {
@@ -183,6 +187,14 @@ func TestEveryCommandInTheDocsRuns(t *testing.T) {
 	}
 }
 
+// ends is 1 for a command after which no sidecar runs: it comes last.
+func ends(c docCommand) int {
+	if strings.Contains(c.text, " drain --stop") {
+		return 1
+	}
+	return 0
+}
+
 // try runs one command and expects it to succeed.
 func (d *docRig) try(t *testing.T, c docCommand, restored int) {
 	t.Helper()
@@ -198,13 +210,11 @@ func (d *docRig) try(t *testing.T, c docCommand, restored int) {
 	}
 	name := strings.Join(args[:min(2, len(args))], " ")
 	switch args[0] {
-	case "observe", "recall", "drain":
+	case "observe", "recall":
 		if !slices.Contains(args, "--addr") {
 			args = append(args, "--addr", d.grpc)
 		}
-	case "status", "sessions":
-		args = append(args, "--admin", d.admin)
-	case "deadletters":
+	case "status", "sessions", "deadletters", "drain":
 		args = append(args, "--admin", d.admin)
 	case "bench":
 		args = append(args, "--duration", "100ms")

@@ -30,7 +30,7 @@ func made(t *testing.T) string {
 	harness.Tool(t, "dpkg-deb", "dpkg")
 	release.once.Do(func() {
 		release.tree, release.dir = filepath.Join(harness.BuildDir(), "tree"), filepath.Join(harness.BuildDir(), "release")
-		if release.err = copyTree(release.tree); release.err == nil {
+		if release.err = copyTree("../..", release.tree); release.err == nil {
 			release.said, release.err = distOf(release.tree, release.dir)
 		}
 	})
@@ -47,8 +47,8 @@ func distOf(tree, dir string, archs ...string) (string, error) {
 	return string(out), err
 }
 
-// copyTree makes a repository of the tree as it stands, whose only commit is always the same for the same files.
-func copyTree(to string) error {
+// copyTree makes a repository of a tree as it stands, whose only commit is always the same for the same files.
+func copyTree(from, to string) error {
 	script := `set -e
 mkdir -p "$1"
 git ls-files -coz --exclude-standard | while IFS= read -r -d '' f; do [ ! -e "$f" ] || printf '%s\0' "$f"; done |
@@ -57,7 +57,7 @@ cd "$1"
 git init -q && git add -A
 git -c user.name=test -c user.email=test@localhost commit -q -m 'as it stands'`
 	c := exec.Command("bash", "-c", script, "bash", to)
-	c.Dir = "../.."
+	c.Dir = from
 	c.Env = append(os.Environ(), "GIT_AUTHOR_DATE=2026-01-02T03:04:05Z", "GIT_COMMITTER_DATE=2026-01-02T03:04:05Z")
 	c.Stderr = os.Stderr
 	return c.Run()
@@ -127,7 +127,7 @@ func TestTheChecksumsAreOfAllFiles(t *testing.T) {
 func TestTheSameSourcesGiveTheSameBytes(t *testing.T) {
 	dir := made(t)
 	tree := filepath.Join(t.TempDir(), "a", "longer", "way", "to", "the", "tree")
-	if err := copyTree(tree); err != nil {
+	if err := copyTree(release.tree, tree); err != nil {
 		t.Fatal(err)
 	}
 	again := filepath.Join(t.TempDir(), "again")
