@@ -77,7 +77,8 @@ func (d *docRig) substitute(word string) string {
 // docMayFail are commands that cannot succeed where all is well, with what they say then.
 var docMayFail = map[string]string{
 	"deadletters show": "no dead letter",
-	"deadletters drop": "", // the letter of the example is not there
+	"deadletters drop": "",                                       // the letter of the example is not there
+	"bench":            "nothing was acked while it was counted", // on a machine that is too busy
 }
 
 // docRig is a sidecar with a little in it, and the directory in which a reader types.
@@ -217,7 +218,7 @@ func (d *docRig) try(t *testing.T, c docCommand, restored int) {
 	case "status", "sessions", "deadletters", "drain":
 		args = append(args, "--admin", d.admin)
 	case "bench":
-		args = append(args, "--duration", "100ms")
+		args = append(args, "--duration", "2s")
 	case "restore":
 		args = append(args, "--data-dir", filepath.Join(d.dir, fmt.Sprintf("restored-%d", restored)))
 	}
@@ -239,6 +240,9 @@ func (d *docRig) try(t *testing.T, c docCommand, restored int) {
 	err := run.Run()
 	code, said := run.ProcessState.ExitCode(), fmt.Sprint(run.Stderr)
 	excuse, mayFail := docMayFail[name]
+	if !mayFail {
+		excuse, mayFail = docMayFail[args[0]]
+	}
 	if err != nil && !(mayFail && code == exitFailure && strings.Contains(said, excuse)) {
 		t.Errorf("%s: %s: ended with %d: %s", c.where, c.text, code, said)
 	}

@@ -33,7 +33,7 @@ environment variable (--data-dir is ENGRAM_SIDECAR_DATA_DIR); the flag wins over
 
 SIGTERM or Ctrl-C stops it cleanly within 10 seconds; a second one ends it at once. Either way nothing that was
 acknowledged is lost. SIGHUP reads the file, tokens and certificates again: see docs/configuration.md. Under systemd
-it says when it serves, and feeds the watchdog with what the journal makes durable (Type=notify-reload).`,
+it says when it serves, and feeds the watchdog with what the journal makes durable (Type=notify).`,
 		Example: `  engram-sidecar serve
   engram-sidecar serve --listen unix:///run/engram-sidecar/grpc.sock --data-dir /var/lib/engram-sidecar
   engram-sidecar serve --store engram://10.0.0.7:50051 --journal-max-bytes 20GiB`,
