@@ -188,7 +188,7 @@ func examineStore(ctx context.Context, cfg config.Config, log hclog.Logger) find
 	if kind == "embedded" {
 		return well(what, "embedded, in the data directory")
 	}
-	store, err := openBackend(cfg, [16]byte{}, log) // what is asked does not depend on the journal
+	store, err := openBackend(cfg, [16]byte{}, log) //nolint:contextcheck // it is closed below; what is asked does not depend on the journal
 	if err != nil {
 		return finding{what, gradeFailure, config.HideSecrets(err.Error()), "mend the setting store"}
 	}

@@ -31,10 +31,12 @@ func (n notifier) tell(states ...string) {
 	}
 }
 
-// operate lets operators do what they may.
-func (s *sidecar) operate(parts *actor.Group) *operator {
+// operate begins what serves operators and the service manager.
+func (s *sidecar) operate(parts *actor.Group, r *reloader, n notifier) *operator {
 	op := &operator{s: s, emptied: make(chan struct{})}
 	parts.Go("operator", op.watch)
+	parts.Go("watchdog", s.feedWatchdog(n))
+	parts.Go("reloader", func(ctx context.Context) error { return r.run(ctx, s, n) })
 	s.admin.SetOperator(op)
 	return op
 }

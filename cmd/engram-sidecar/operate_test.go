@@ -165,7 +165,7 @@ func TestHangupReadsAgain(t *testing.T) {
 		t.Error("the level did not change")
 	}
 
-	settings("log-levle: warn\n")
+	settings("log-levell: warn\n")
 	hangup("the settings were not read again")
 	if err := os.Chmod(tokens, 0o644); err != nil {
 		t.Fatal(err)
@@ -241,7 +241,7 @@ func TestStatusIsWatchedThroughARestart(t *testing.T) {
 		}
 	}
 	cancel()
-	for lines.Scan() { //nolint:revive // to its end
+	for lines.Scan() { // to its end
 	}
 	if code := <-ended; code != 0 {
 		t.Errorf("code %d", code)

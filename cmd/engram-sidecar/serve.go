@@ -74,9 +74,7 @@ func (p *program) serve(ctx context.Context, cfg config.Config, r *reloader) err
 	for _, warning := range cfg.Warnings() {
 		log.Warn(warning)
 	}
-	op := s.operate(parts)
-	parts.Go("watchdog", s.feedWatchdog(n))
-	parts.Go("reloader", func(ctx context.Context) error { return r.run(ctx, s, n) })
+	op := s.operate(parts, r, n) //nolint:contextcheck // the parts outlive ctx, to end in their order
 	log.Info("serving", "grpc", addressOf(s.grpc), "admin", addressOf(s.http), "store", cfg.StoreShown(), "data_dir", cfg.DataDir,
 		"recovered", s.state.Report.String())
 	s.admin.SetReady()

@@ -130,7 +130,7 @@ func TestBadTokenFiles(t *testing.T) {
 		"a " + agentToken + " notes:x": "expected admin, all, or SPACE:r",
 		"a " + agentToken + " No:r":    "expected admin, all, or SPACE:r",
 		"a/b " + agentToken + " all":   "expected a name",
-		"a sha256:12 all":              "64 hex digits",
+		"a sha256:12 all":              "sha256: with 64 hex digits",
 		opsToken + "\n" + agentToken:   "line 2: the name \"token\" is there twice",
 		"a " + opsToken + " all\nb " + opsToken + " admin": "line 2: the token is there twice",
 	}
@@ -234,7 +234,7 @@ func TestOnlyUsersOfTheList(t *testing.T) {
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
-			for range accepted { //nolint:revive // until it has ended
+			for range accepted { // until it has ended
 			}
 		})
 	}

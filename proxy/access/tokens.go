@@ -184,7 +184,7 @@ func digestOf(token string) (digest, error) {
 	if text, ok := strings.CutPrefix(token, "sha256:"); ok {
 		sum, err := hex.DecodeString(text)
 		if err != nil || len(sum) != sha256.Size {
-			return digest{}, errors.New("expected 64 hex digits behind sha256:")
+			return digest{}, errors.New("expected sha256: with 64 hex digits")
 		}
 		return digest(sum), nil
 	}

@@ -58,7 +58,7 @@ func (u *Users) UnmarshalText(text []byte) error {
 		if err != nil {
 			return fmt.Errorf("expected user ids such as 1000,1001, got %q", text)
 		}
-		users = append(users, int(n)) //nolint:gosec // of 31 bits
+		users = append(users, int(n))
 	}
 	*u = users
 	return nil
