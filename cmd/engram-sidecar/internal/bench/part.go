@@ -43,8 +43,8 @@ type event struct {
 	Failure string    `json:"failure,omitempty"`
 }
 
-// RunPart is the hidden command that the processes run: it reads what it is to be from stdin, and ends when its work is
-// done, or stdin.
+// RunPart is the hidden command that the processes run: it reads what it is to be from stdin, and ends with it, or
+// when its work fails.
 func RunPart(ctx context.Context, in io.Reader, out io.Writer) error {
 	var p part
 	decoder := json.NewDecoder(in)
@@ -61,6 +61,9 @@ func RunPart(ctx context.Context, in io.Reader, out io.Writer) error {
 	err := p.run(ctx, t.tell)
 	if err != nil && ctx.Err() == nil {
 		t.tell(event{Failure: err.Error()})
+	}
+	if err == nil {
+		<-ctx.Done() // the parent may still want to read what this process has used
 	}
 	return err
 }
