@@ -57,6 +57,7 @@ func TestPoolerConformance(t *testing.T) {
 	pooler := p.Pooler(t)
 	storetest.Run(t, func(t *testing.T) storetest.Target {
 		d := databaseIn(t, p, "")
-		return d.target(func(c *Config) { c.URL = d.through(pooler) })
+		d.wire = harness.NewWire(t, pooler)
+		return d.target()
 	})
 }
