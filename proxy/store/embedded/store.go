@@ -147,7 +147,9 @@ func (s *Store) dropSegments() error {
 	for _, seg := range s.segments {
 		errs = append(errs, seg.close())
 	}
+	s.mu.Lock() // a reading of the sizes may be under way: it uses nothing that is closed here
 	s.segments = nil
+	s.mu.Unlock()
 	return errors.Join(errs...)
 }
 
