@@ -21,6 +21,6 @@ func TestAPanicIsDescribedWithoutItsWords(t *testing.T) {
 			t.Errorf("our own words are lost: %q", got)
 		}
 	}()
-	none := make([]int, len(secret)-len(secret))
+	none := make([]int, 0, len(secret))
 	_ = none[len(secret)-15]
 }

@@ -118,7 +118,7 @@ func (s *sidecar) serveAdmin(parts *actor.Group) error {
 	}
 	parts.Go("admin server", func(ctx context.Context) error {
 		served := make(chan error, 1)
-		go func() { served <- s.admin.Serve(s.http) }() // ends at the Shutdown below
+		go func() { served <- s.admin.Serve(s.http) }() //nolint:contextcheck // ends at the Shutdown below
 		select {
 		case err := <-served:
 			return err

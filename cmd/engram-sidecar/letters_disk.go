@@ -69,7 +69,7 @@ func (l *lettersOnDisk) settle(ctx context.Context, how settling, sel admin.Sele
 	if how.name == dropping.name {
 		return letters.NewDesk(deps).Drop(ctx, sel)
 	}
-	s, err := openBackend(l.cfg, state.Journal.Identity(), l.log)
+	s, err := openBackend(l.cfg, state.Journal.Identity(), l.log) //nolint:contextcheck // a store outlives the call that opens it
 	if err != nil {
 		return out, err
 	}

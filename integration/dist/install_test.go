@@ -76,7 +76,7 @@ func TestTheInstalledUnitStarts(t *testing.T) {
 	if !strings.Contains(log, "Setting up engram-sidecar") {
 		t.Errorf("dpkg says %s", log)
 	}
-	if _, err := exec.LookPath("systemd-analyze"); err != nil && os.Getenv("REQUIRE_TOOLS") == "1" { //nolint:misspell // its name
+	if _, err := exec.LookPath("systemd-analyze"); err != nil && os.Getenv("REQUIRE_TOOLS") == "1" {
 		t.Errorf("REQUIRE_TOOLS=1: %v: apt-get install systemd", err)
 	} else if err == nil && !strings.Contains(log, "the unit was verified") {
 		t.Errorf("the unit was not verified: %s", log)
@@ -128,7 +128,7 @@ func start(t *testing.T, c *exec.Cmd, admin string) *running {
 	go func() { r.ended <- c.Wait(); close(r.ended) }() // ends with the process, which the cleanup kills
 	t.Cleanup(func() {
 		_ = c.Process.Kill() // it may have ended
-		_ = <-r.ended        // how it ended was looked at, where that matters
+		<-r.ended            // how it ended was looked at, where that matters
 		if t.Failed() {
 			t.Logf("it says:\n%s", r.log.String())
 		}

@@ -101,7 +101,7 @@ func (s *Store) roomFor(dir string) error {
 			need += vectorBytes + uint64(r.length) + 2*rowBytes
 		}
 	}
-	if have := free.Bavail * uint64(free.Bsize); have < need {
+	if have := free.Bavail * uint64(free.Bsize); have < need { //nolint:gosec // a block has a size
 		return fmt.Errorf("%w: the memories take %d bytes, and for a while there must be room for them twice; %d are free: "+
 			"free %d more, nothing was changed", errFull, need, have, need-have)
 	}

@@ -24,6 +24,11 @@ import (
 // maxAnswer is the longest answer taken, in bytes: a recall of some thousand memories with long texts.
 const maxAnswer = 64 << 20
 
+// pingEvery is how often a silent connection is asked whether it is still there. A gRPC server takes more than one ping in five
+// minutes for abuse, unless it was told otherwise, and ends the connection. Data under way over a dead connection does not
+// wait for this: grpc gives the kernel the same time-out for what is not acknowledged.
+const pingEvery = 6 * time.Minute
+
 // maxBackoff is the longest pause before a server that was away is tried again. gRPC adds a jitter of a fifth to what it is
 // given.
 const maxBackoff = 5 * time.Second
@@ -45,8 +50,7 @@ func (c Config) options() ([]grpc.DialOption, error) {
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxBackoff * 5 / 6},
 			MinConnectTimeout: 5 * time.Second,
 		}),
-		// A stream over a dead connection must not wait for TCP to give up. Servers that want fewer pings say so, and grpc obeys.
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
 	}
 	if !c.Proxy {
