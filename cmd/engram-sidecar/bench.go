@@ -26,6 +26,7 @@ type benchOptions struct {
 	quick    bool
 	write    string
 	only     []string
+	shorter  struct{ runs, long bool } // whether the standard set is to heed Runs and Load.Duration
 }
 
 func (p *program) benchCommand() *cobra.Command {
@@ -47,7 +48,10 @@ the store had in the end.`,
   engram-sidecar bench --baseline --streams 8 --window 512 --plot burst.svg
   engram-sidecar bench --rate 10000 --duration 1m --store embedded --json`,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return p.bench(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.shorter.runs, o.shorter.long = cmd.Flags().Changed("runs"), cmd.Flags().Changed("duration")
+			return p.bench(cmd.Context(), o)
+		},
 	}
 	f := c.Flags()
 	f.SortFlags = false
@@ -66,7 +70,8 @@ the store had in the end.`,
 	f.StringVar(&o.Dir, "dir", "", "where to write while measuring: a directory on the disk that counts (default that of temporary files)")
 	f.BoolVar(&o.asJSON, "json", false, "print everything that was measured as a JSON object")
 	f.StringVar(&o.plot, "plot", "", "write a picture of rates and latencies to `FILE`, as SVG")
-	f.BoolVar(&o.standard, "standard", false, "measure the standard set of loads instead, which takes about an hour")
+	f.BoolVar(&o.standard, "standard", false,
+		"measure the standard set of loads instead, about an hour; --runs says how often each, --duration how long those that are to be kept up")
 	f.BoolVar(&o.quick, "quick", false, "with --standard: a look at each, in a minute or two")
 	f.StringSliceVar(&o.only, "only", nil, "with --standard: measure only these `NAMES`: "+strings.Join(bench.Names(), ", "))
 	f.StringVar(&o.write, "write", "", "with --standard: write the tables and pictures to `FILE`, in Markdown")
@@ -127,6 +132,15 @@ func (p *program) benchStandard(ctx context.Context, o *benchOptions) error {
 	scale := bench.FullScale
 	if o.quick {
 		scale = bench.QuickScale
+	}
+	if o.shorter.runs {
+		scale.Runs = o.Runs
+	}
+	if o.shorter.long {
+		scale.Long = o.Load.Duration
+	}
+	if scale.Runs < 1 || scale.Long < time.Second {
+		return usage("--standard: expected --runs of 1 and --duration of 1s at least, got %d and %v", scale.Runs, scale.Long)
 	}
 	for _, name := range o.only {
 		if !slices.Contains(bench.Names(), name) {
