@@ -192,7 +192,7 @@ func TestLongOutage(t *testing.T) {
 func TestOneInTenAnswersIsLost(t *testing.T) {
 	f := newForwarding(t)
 	f.store.Set(harness.Faults{Swallow: func(taken int) bool { return taken%10 == 0 }})
-	acked, _ := f.crowd(4).observe(uint64(nightly(100_000, 10_000)))
+	acked, _ := f.crowd(4).observe(uint64(nightly(100_000, 2_000)))
 	f.drained(acked, nil)
 	f.delivered(acked, 0)
 	redelivered := f.oracle.Judge().Redelivered

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -306,28 +307,41 @@ func fingerprint(t *testing.T, dir string) [sha256.Size]byte {
 func recallAll(t *testing.T, s *harness.Sidecar, acked map[string]uint64) {
 	t.Helper()
 	rpc := engramv1.NewEngramServiceClient(s.Connect())
-	missing := 0
+	wanted := make(chan harness.Observation)
+	var missing atomic.Int64
+	var ask sync.WaitGroup
+	for range 16 { // recalls that wait share one pass over the store
+		ask.Go(func() {
+			for of := range wanted {
+				if err := isThere(t.Context(), rpc, of); err != nil && missing.Add(1) <= 10 {
+					t.Error(err)
+				}
+			}
+		})
+	}
 	for name, last := range acked {
 		for n := uint64(1); n <= last; n++ {
-			missing += absent(t, rpc, harness.Observation{Session: name, Sequence: n})
+			wanted <- harness.Observation{Session: name, Sequence: n}
 		}
 	}
-	if missing > 0 {
-		t.Errorf("%d acked observations are not there", missing)
+	close(wanted)
+	ask.Wait()
+	if n := missing.Load(); n > 0 {
+		t.Errorf("%d acked observations are not there", n)
 	}
 }
 
-func absent(t *testing.T, rpc engramv1.EngramServiceClient, of harness.Observation) int {
-	t.Helper()
+// isThere recalls an observation by its own embedding: it comes first, and once.
+func isThere(ctx context.Context, rpc engramv1.EngramServiceClient, of harness.Observation) error {
 	e := harness.EpisodeOf(of)
-	answer, err := rpc.Recall(t.Context(), &engramv1.RecallRequest{
+	answer, err := rpc.Recall(ctx, &engramv1.RecallRequest{
 		Cue: &engramv1.Cue{CueType: &engramv1.Cue_Embedding{Embedding: &engramv1.EmbeddingCue{Vector: e.GetEmbedding()}}}, MaxResults: 2,
 	})
 	if err != nil {
-		t.Fatal(err)
+		return fmt.Errorf("recall %v: %w", of, err)
 	}
 	if m := answer.GetMemories(); len(m) == 0 || m[0].GetContent() != e.GetWhat() || len(m) > 1 && m[1].GetContent() == e.GetWhat() {
-		return 1
+		return fmt.Errorf("recall of %v found %d memories, it is not the first and only one", of, len(m))
 	}
-	return 0
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -114,9 +115,14 @@ func TestCompact(t *testing.T) {
 // file against the rule that what is exchanged into place was synced.
 func dying(n int, t *testing.T) (d *disk, calls *int) {
 	calls = new(int)
+	var mu sync.Mutex // segments are synced side by side
 	dirty := map[string]bool{}
+	soil := func(path string) { mu.Lock(); defer mu.Unlock(); dirty[path] = true }
+	clean := func(path string) { mu.Lock(); defer mu.Unlock(); delete(dirty, path) }
 	errDead := errors.New("dead")
 	alive := func() error {
+		mu.Lock()
+		defer mu.Unlock()
 		if *calls++; *calls > n {
 			return errDead
 		}
@@ -128,21 +134,21 @@ func dying(n int, t *testing.T) (d *disk, calls *int) {
 		if err := alive(); err != nil {
 			return nil, err
 		}
-		dirty[filepath.Dir(path)] = true
+		soil(filepath.Dir(path))
 		return real.open(path)
 	}
 	d.write = func(f *os.File, b []byte, at int64) error {
 		if err := alive(); err != nil {
 			return err
 		}
-		dirty[f.Name()] = true
+		soil(f.Name())
 		return real.write(f, b, at)
 	}
 	d.sync = func(f *os.File) error {
 		if err := alive(); err != nil {
 			return err
 		}
-		delete(dirty, f.Name())
+		clean(f.Name())
 		return real.sync(f)
 	}
 	d.cut = func(f *os.File, size int64) error { return errors.Join(alive(), real.cut(f, size)) }
@@ -150,15 +156,15 @@ func dying(n int, t *testing.T) (d *disk, calls *int) {
 		if err := alive(); err != nil {
 			return err
 		}
-		delete(dirty, path)
+		clean(path)
 		return real.syncDir(path)
 	}
 	d.rename = func(from, to string) error {
 		if err := alive(); err != nil {
 			return err
 		}
-		dirty[filepath.Dir(to)] = true
-		delete(dirty, from)
+		soil(filepath.Dir(to))
+		clean(from)
 		return real.rename(from, to)
 	}
 	d.remove = func(path string) error {
@@ -177,6 +183,8 @@ func dying(n int, t *testing.T) (d *disk, calls *int) {
 		if err := alive(); err != nil {
 			return err
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		for path := range dirty {
 			if strings.HasPrefix(path, from) {
 				t.Errorf("%s comes into place, and was not synced", path)
