@@ -170,6 +170,7 @@ func (p *pipe) append(r *wal.Record, a answer, text []byte) error {
 	if err := p.producer.Append(r); err != nil {
 		return err
 	}
+	p.s.retries.superseded(r)
 	p.owner.accepted(a.sequence)
 	a.kind, a.index, a.payload = answerAck, r.Index, uint32(len(r.Payload)) //nolint:gosec // bounded by the message size
 	p.push(a, text)

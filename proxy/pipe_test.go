@@ -27,7 +27,7 @@ type noOwner struct{ pipeOwner }
 func (noOwner) accepted(uint64) {}
 
 func TestAckIsNotLeftWaitingForAWakeUpThatCame(t *testing.T) {
-	p := &pipe{producer: &instantProducer{}, owner: noOwner{}, nudged: make(chan struct{}, 1)}
+	p := &pipe{s: &Server{}, producer: &instantProducer{}, owner: noOwner{}, nudged: make(chan struct{}, 1)}
 	if err := p.append(&wal.Record{Kind: wal.KindWrite}, answer{sequence: 1}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -346,23 +346,86 @@ func TestRetryOfARefusedWriteIsAWrite(t *testing.T) {
 	}
 }
 
+// TestAnOlderVersionThatComesAgainIsNew: between the two the memory became another, and what is written last counts.
+func TestAnOlderVersionThatComesAgainIsNew(t *testing.T) {
+	older, newer := rememberOf("", "thing"), rememberOf("", "thing")
+	newer.GetMemory().Content = "another content"
+	for name, between := range map[string]func(*edge){
+		"by another Remember": func(e *edge) {
+			if _, err := e.Remember(e.ctx, newer); err != nil {
+				e.t.Fatal(err)
+			}
+		},
+		"on a stream of writes": func(e *edge) {
+			stream, err := e.StreamingRemember(e.ctx)
+			if err != nil {
+				e.t.Fatal(err)
+			}
+			if err := stream.Send(newer); err != nil {
+				e.t.Fatal(err)
+			}
+			if _, err := stream.Recv(); err != nil {
+				e.t.Fatal(err)
+			}
+		},
+		"by an observation": func(e *edge) {
+			c := e.begin("", &pb.StreamInit{})
+			c.send(observationOf(1, episode("thing")))
+			c.recv()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEdge(t, Config{})
+			if _, err := e.Remember(e.ctx, older); err != nil {
+				t.Fatal(err)
+			}
+			between(e)
+			for range 2 { // the second is a retry of the first
+				if _, err := e.Remember(e.ctx, older); err != nil {
+					t.Fatal(err)
+				}
+			}
+			records := e.journal.records(wal.KindWrite)
+			if len(records) != 3 || !bytes.Equal(records[2].Payload, records[0].Payload) {
+				t.Errorf("%d records, want 3, the last of which is the first again", len(records))
+			}
+		})
+	}
+}
+
+// TestRetryKnowsWhichOfTwoAtOnceIsNewest: the one that was begun last need not be the one that the journal took last.
+func TestRetryKnowsWhichOfTwoAtOnceIsNewest(t *testing.T) {
+	var r retries
+	memory, older, newer := digest{1}, digest{2}, digest{3}
+	first, _ := r.begin(memory, newer, nil)
+	second, _ := r.begin(memory, older, nil)
+	r.finish(memory, second, 7)
+	if a, own := r.begin(memory, older, nil); own || a != second {
+		t.Error("the newest is not known")
+	}
+	r.finish(memory, first, 8)
+	if _, own := r.begin(memory, older, nil); !own {
+		t.Error("an older version passes for the newest")
+	}
+}
+
 func TestRetriesAreBounded(t *testing.T) {
 	var r retries
-	key := func(n int) [32]byte { return writeKey(&wal.Record{Payload: fmt.Append(nil, n)}) }
+	key := func(n int) digest { return memoryDigest("space", fmt.Append(nil, n)) }
 	for n := range 2*maxRetries + 5 {
-		a, own := r.begin(key(n), nil)
+		a, own := r.begin(key(n), digest{}, nil)
 		if !own {
 			t.Fatalf("%d is known already", n)
 		}
-		a.finish(uint64(n) + 1)
+		r.finish(key(n), a, uint64(n)+1)
 	}
 	if len(r.known) != maxRetries || len(r.order) != maxRetries {
 		t.Errorf("%d are known, %d in order, want %d", len(r.known), len(r.order), maxRetries)
 	}
-	if _, own := r.begin(key(maxRetries+5), nil); own {
+	if _, own := r.begin(key(maxRetries+5), digest{}, nil); own {
 		t.Error("one of the newest is forgotten")
 	}
-	if _, own := r.begin(key(maxRetries+4), nil); !own {
+	if _, own := r.begin(key(maxRetries+4), digest{}, nil); !own {
 		t.Error("one that is too old is known")
 	}
 }

@@ -4,76 +4,116 @@ import (
 	"context"
 	"crypto/sha256"
 	"sync"
+	"sync/atomic"
 
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
 
-// maxRetries is how many writes without a session are remembered, the newest ones. Each takes some 150 bytes.
+// maxRetries is how many memories are remembered for the retries of their writes, the newest ones. Each takes some 300 bytes.
 const maxRetries = 16 << 10
 
 // retries knows the single writes that were journaled lately, so that one which is sent again while it is pending, because
-// its answer was lost, makes no second record: same space, id and content. It is a courtesy and no promise to rest on: a start
-// begins without it, and what is older than the newest maxRetries is forgotten. The second record that is made then is
-// delivered under the same memory id, which every store takes twice without harm.
+// its answer was lost, makes no second record: same space, id and content, and nothing else written under that id meanwhile,
+// for then it would be an older version that comes back. It is a courtesy and no promise to rest on: a start begins without
+// it, and what is older than the newest maxRetries is forgotten. The second record that is made then is delivered under the
+// same memory id, which every store takes twice without harm.
 type retries struct {
+	some atomic.Bool // anything is known; set for good by the first single write
+
 	mu    sync.Mutex
-	known map[[sha256.Size]byte]*attempt
-	order [][sha256.Size]byte // as a ring, the oldest at next once it is full
+	known map[digest]*versions
+	order []digest // as a ring, the oldest at next once it is full
 	next  int
+}
+
+type digest [sha256.Size]byte
+
+// versions are the writes of one memory.
+type versions struct {
+	last   *attempt // the one that was begun last
+	newest uint64   // the highest index of those that are durable
 }
 
 // attempt is one write that was begun.
 type attempt struct {
-	done  chan struct{} // closed when the journal has answered
-	index uint64        // of the record, once it is durable; 0 where it was refused; set before done is closed
+	content digest
+	done    chan struct{} // closed when the journal has answered
+	index   uint64        // of the record, once it is durable; 0 where it was refused; set before done is closed
 }
 
-// writeKey is what makes two writes the same.
-func writeKey(r *wal.Record) (key [sha256.Size]byte) {
+// memoryDigest stands for a memory, whatever is written of it.
+func memoryDigest(space string, id []byte) digest {
+	b := make([]byte, 0, 128)
+	b = append(b, byte(len(space))) //nolint:gosec // at most 64; so that no two memories are the same bytes
+	b = append(b, space...)
+	return sha256.Sum256(append(b, id...))
+}
+
+// contentDigest stands for all that was sent.
+func contentDigest(r *wal.Record) (sum digest) {
 	h := sha256.New()
-	h.Write([]byte{byte(r.Form), byte(len(r.Space))}) //nolint:gosec // a space has at most 64 bytes; so no two writes are the same bytes
-	h.Write([]byte(r.Space))
-	h.Write(r.Payload) // the id is in it
-	h.Sum(key[:0])
-	return key
+	h.Write([]byte{byte(r.Form)})
+	h.Write(r.Payload)
+	h.Sum(sum[:0])
+	return sum
 }
 
-// begin returns the attempt at a write, and whether it is the caller's own: then finish has to be called.
-func (t *retries) begin(key [sha256.Size]byte, over *attempt) (a *attempt, own bool) {
+// begin returns the attempt at a write, and whether it is the caller's own: then finish has to be called. over is an
+// attempt that was found to be of no use any more.
+func (t *retries) begin(memory, content digest, over *attempt) (a *attempt, own bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	known, found := t.known[key]
-	if found && known != over {
-		return known, false
+	v := t.known[memory]
+	if v != nil && v.last != over && v.last.content == content && (v.last.index == 0 || v.last.index == v.newest) {
+		return v.last, false
+	}
+	a = &attempt{content: content, done: make(chan struct{})}
+	if v != nil {
+		v.last = a
+		return a, true
 	}
 	if t.known == nil {
-		t.known = make(map[[sha256.Size]byte]*attempt)
+		t.known = make(map[digest]*versions)
+		t.some.Store(true)
 	}
-	a = &attempt{done: make(chan struct{})}
-	t.known[key] = a
-	if found {
-		return a, true // it has its place already
-	}
+	t.known[memory] = &versions{last: a}
 	if len(t.order) < maxRetries {
-		t.order = append(t.order, key)
+		t.order = append(t.order, memory)
 		return a, true
 	}
 	delete(t.known, t.order[t.next])
-	t.order[t.next] = key
+	t.order[t.next] = memory
 	t.next = (t.next + 1) % maxRetries
 	return a, true
 }
 
-func (a *attempt) finish(index uint64) {
+// finish tells what became of an attempt: the index of its record, or 0.
+func (t *retries) finish(memory digest, a *attempt, index uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if v := t.known[memory]; v != nil {
+		v.newest = max(v.newest, index)
+	}
 	a.index = index
 	close(a.done)
+}
+
+// superseded forgets a memory of which a stream has just appended a version.
+func (t *retries) superseded(r *wal.Record) {
+	if !t.some.Load() || r.Kind != wal.KindWrite {
+		return
+	}
+	memory := memoryDigest(r.Space, r.ID)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.known, memory)
 }
 
 // writeOnce makes one record durable, unless the same write is pending already. The error is the journal's or ctx's. What was
 // begun is waited for though the client leaves: only then is it known what a retry finds.
 func (s *Server) writeOnce(ctx context.Context, r *wal.Record) error {
-	key := writeKey(r)
-	a, own := s.retries.begin(key, nil)
+	memory, content := memoryDigest(r.Space, r.ID), contentDigest(r)
+	a, own := s.retries.begin(memory, content, nil)
 	for !own {
 		select {
 		case <-a.done:
@@ -83,10 +123,10 @@ func (s *Server) writeOnce(ctx context.Context, r *wal.Record) error {
 		if a.index != 0 && s.deps.Settlement.IsPending(a.index) {
 			return nil
 		}
-		a, own = s.retries.begin(key, a)
+		a, own = s.retries.begin(memory, content, a)
 	}
 	durable := uint64(0)
-	defer func() { a.finish(durable) }()
+	defer func() { s.retries.finish(memory, a, durable) }()
 	if _, err := s.deps.Journal.Write(context.WithoutCancel(ctx), r); err != nil {
 		return err
 	}
