@@ -1,9 +1,13 @@
 package proxy
 
 import (
+	"fmt"
+
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
 	protocodec "google.golang.org/grpc/encoding/proto" // registers the codec that frameCodec falls back to
 	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
 )
 
 // Frame is one message in its wire bytes. A handler that receives into a *Frame gets a copy of its own, made once, which it
@@ -35,4 +39,17 @@ func (c frameCodec) Unmarshal(data mem.BufferSlice, v any) error {
 		return nil
 	}
 	return c.CodecV2.Unmarshal(data, v)
+}
+
+// receive gets the next message of a stream, decoded. One that cannot be is the client's fault, which gRPC's own decoding
+// would call INTERNAL.
+func (s *Server) receive(stream grpc.ServerStream, m proto.Message) error {
+	var frame Frame
+	if err := stream.RecvMsg(&frame); err != nil {
+		return err
+	}
+	if err := proto.Unmarshal(frame, m); err != nil {
+		return s.invalid(fmt.Errorf("expected a %s: %w", m.ProtoReflect().Descriptor().Name(), err))
+	}
+	return nil
 }

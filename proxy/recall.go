@@ -1,7 +1,11 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"math"
 	"strings"
 	"time"
@@ -30,7 +34,7 @@ const (
 func (s *Server) recall(ctx context.Context, request Frame) (any, error) {
 	var r pb.RecallRequest
 	if err := proto.Unmarshal(request, &r); err != nil {
-		return nil, status.Errorf(codes.InvalidArgument, "malformed RecallRequest: %v", err)
+		return nil, s.invalid(fmt.Errorf("malformed RecallRequest: %w", err))
 	}
 	answer, err := s.answer(ctx, &r)
 	if err != nil {
@@ -47,9 +51,14 @@ func (s *Server) recall(ctx context.Context, request Frame) (any, error) {
 // streamingRecall serves StreamingRecall: each request is answered before the next is looked at.
 func (s *Server) streamingRecall(_ any, stream grpc.ServerStream) error {
 	requests := make(chan *pb.RecallRequest)
+	var ended error       // why there are no more; set before requests is closed
 	s.streams.Go(func() { // ends with the client's requests, or when this handler has returned; Run waits for it
 		defer close(requests)
-		for r := new(pb.RecallRequest); stream.RecvMsg(r) == nil; r = new(pb.RecallRequest) {
+		for {
+			r := new(pb.RecallRequest)
+			if ended = s.receive(stream, r); ended != nil {
+				return
+			}
 			select {
 			case requests <- r:
 			case <-stream.Context().Done():
@@ -62,8 +71,11 @@ func (s *Server) streamingRecall(_ any, stream grpc.ServerStream) error {
 		case <-s.stopping:
 			return errStopping()
 		case r, ok := <-requests:
+			if !ok && errors.Is(ended, io.EOF) {
+				return nil // the client has half-closed
+			}
 			if !ok {
-				return stream.Context().Err() // nil where the client has half-closed; a bad request is gRPC's to answer
+				return cmp.Or(ended, stream.Context().Err())
 			}
 			if err := s.answerOne(stream, r, answered); err != nil {
 				return err

@@ -222,7 +222,12 @@ type watchedStream struct {
 
 func (w *watchedStream) Context() context.Context    { return w.ctx }
 func (w *watchedStream) SetHeader(metadata.MD) error { return nil }
-func (w *watchedStream) RecvMsg(m any) error         { proto.Merge(m.(proto.Message), w.request); return nil } //nolint:errcheck,forcetypeassert // a test's
+
+func (w *watchedStream) RecvMsg(m any) error {
+	b, err := proto.Marshal(w.request)
+	*m.(*Frame) = b //nolint:forcetypeassert,errcheck // it is what the edge receives into
+	return err
+}
 
 func (w *watchedStream) SendMsg(m any) error { w.sent(m.(*pb.StreamingRecallResponse)); return nil } //nolint:errcheck,forcetypeassert // a test's
 

@@ -17,7 +17,7 @@ import (
 // recallStream serves RecallStream: one question, its answer in batches, best first.
 func (s *Server) recallStream(_ any, stream grpc.ServerStream) error {
 	var r pb.StreamingRecallRequest
-	if err := stream.RecvMsg(&r); err != nil {
+	if err := s.receive(stream, &r); err != nil {
 		return err
 	}
 	q, err := s.streamQuery(&r)

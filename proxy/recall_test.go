@@ -401,3 +401,19 @@ func TestStreamingRecall(t *testing.T) {
 	_, err = again.Recv()
 	wantStatus(t, err, codes.OK)
 }
+
+// TestUndecodableRecallsAreTheClientsFault: gRPC's own decoding would call them INTERNAL.
+func TestUndecodableRecallsAreTheClientsFault(t *testing.T) {
+	e := newEdge(t, Config{})
+	for _, method := range []string{"Recall", "StreamingRecall", "RecallStream"} {
+		call := e.open(e.ctx, "/engram.v1.EngramService/"+method)
+		sendFrame(t, call, notProtobuf)
+		if err := call.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		wantStatus(t, call.RecvMsg(new(Frame)), codes.InvalidArgument)
+	}
+	if n := e.counts.of(ReasonInvalid); n != 3 {
+		t.Errorf("%d refusals counted, want 3", n)
+	}
+}

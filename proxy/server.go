@@ -95,6 +95,8 @@ func (s *Server) options() []grpc.ServerOption {
 	return append(s.admission(), []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newFrameCodec()),
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
+		// Fixed, or else gRPC lets the window of a busy stream grow to megabytes, which are held when the stream is not read.
+		grpc.InitialWindowSize(64 << 10), grpc.InitialConnWindowSize(1 << 20),
 		grpc.MaxConcurrentStreams(uint32(s.cfg.MaxStreams)), //nolint:gosec // Validate bounds it
 		grpc.MaxHeaderListSize(8 << 10),
 		grpc.ConnectionTimeout(5 * time.Second),
