@@ -43,7 +43,7 @@ crash: ## the kill -9 crash test, and what it counted
 
 nightly: ## every test at its full length (NIGHTLY=1, 500 kills), with -race where no fault needs the time
 	NIGHTLY=1 ENGRAM_CRASH_KILLS=500 go test -race -count=1 -timeout 3h -skip '^TestFault[A-Z]' ./...
-	NIGHTLY=1 go test -count=1 -timeout 3h -v ./integration/faults/...
+	NIGHTLY=1 go test -count=1 -timeout 3h -v ./integration/faults/... ./integration/abuse
 
 cover: ## coverage of the hand-written code, the built binary's included
 	.ci/coverage run
