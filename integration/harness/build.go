@@ -2,12 +2,15 @@ package harness
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // binaries are the programs built in this run, one for each set of build tags.
@@ -17,10 +20,22 @@ var binaries struct {
 	path map[string]string
 }
 
-// BuildIn names the directory that Binary builds in, which the caller removes.
-func BuildIn(dir string) { binaries.dir = dir }
+// Main runs the tests of a package that uses Binary. It removes the binaries that were built for them, and finds goroutines
+// that nobody waited for.
+func Main(m *testing.M) {
+	dir, err := os.MkdirTemp("", "engram-sidecar-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "no place for the binaries:", err)
+		os.Exit(1)
+	}
+	binaries.dir = dir
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir) // a temporary directory: the system clears it too
+		os.Exit(code)
+	}))
+}
 
-// BuildDir is the directory that BuildIn named, for what a test builds itself.
+// BuildDir is the directory that Binary builds in, for what a test builds itself.
 func BuildDir() string { return binaries.dir }
 
 // Binary returns the path of engram-sidecar as it stands in the tree, built on first use with the given build tags,
