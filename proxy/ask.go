@@ -36,16 +36,47 @@ func storeShare(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, left-left/10)
 }
 
+// maxAsks bounds how often one recall begins anew, because pending versions that the store has newer ones of had taken the
+// places of others.
+const maxAsks = 4
+
 // ask puts a query to the store and to what the store does not have yet. The pending set comes first: what is delivered
 // while the two are asked is then seen twice, and merged, rather than not at all.
 func (s *Server) ask(ctx context.Context, q store.Query) (*answerSet, error) {
 	began := time.Now()
+	overtaken := map[idKey]uint64{}
+	for asks := 1; ; asks++ {
+		out, pending, answer, err := s.askBoth(ctx, q, overtaken)
+		if err != nil {
+			return nil, err
+		}
+		dropped, err := s.dropOvertaken(ctx, pending, answer.Hits)
+		if err != nil {
+			return nil, err
+		}
+		if dropped && pending.displaced {
+			if asks < maxAsks {
+				continue
+			}
+			out.partial = append(out.partial, partialPending)
+		}
+		out.hits = pending.merge(answer.Hits)
+		out.considered = answer.Considered + pending.considered
+		out.above = max(answer.Above+pending.above, len(out.hits))
+		out.raw, out.took = answer.Raw, time.Since(began)
+		return out, nil
+	}
+}
+
+// askBoth asks the pending writes, and then the store.
+func (s *Server) askBoth(ctx context.Context, q store.Query, overtaken map[idKey]uint64) (*answerSet, *overlay, store.Answer, error) {
 	var out answerSet
 	pending := newOverlay(q)
+	pending.overtaken = overtaken
 	if !q.Committed {
 		if err := pending.fill(ctx, s.deps.Pending, s.scans); err != nil {
 			if ctx.Err() != nil {
-				return nil, status.FromContextError(ctx.Err()).Err()
+				return nil, nil, store.Answer{}, status.FromContextError(ctx.Err()).Err()
 			}
 			s.log.Warn("a recall shows only part of what is not yet delivered", "space", q.Space, "error", err)
 			out.partial = append(out.partial, partialPending)
@@ -56,17 +87,12 @@ func (s *Server) ask(ctx context.Context, q store.Query) (*answerSet, error) {
 	answer, err := s.askStore(ctx, pending)
 	if err != nil {
 		if err := s.withoutStore(ctx, pending, err); err != nil {
-			return nil, err
+			return nil, nil, store.Answer{}, err
 		}
 		out.partial = append([]string{partialStore}, out.partial...)
-	} else if err := s.dropOvertaken(ctx, pending, answer.Hits); err != nil {
-		return nil, err
+		pending.alone = true
 	}
-	out.hits = pending.merge(answer.Hits)
-	out.considered = answer.Considered + pending.considered
-	out.above = max(answer.Above+pending.above, len(out.hits))
-	out.raw, out.took = answer.Raw, time.Since(began)
-	return &out, nil
+	return &out, pending, answer, nil
 }
 
 // askStore asks for as many hits as it takes to have enough that no pending version supersedes.
@@ -93,35 +119,42 @@ func (s *Server) askStore(ctx context.Context, pending *overlay) (store.Answer, 
 }
 
 // dropOvertaken takes pending versions out of which the store has a newer one: another session, or a higher lane, was
-// faster. Where the newer one is among the hits, merge sees to that; but it may not answer the query.
-func (s *Server) dropOvertaken(ctx context.Context, pending *overlay, hits []store.Hit) error {
-	versioner, ok := s.deps.Store.(Versioner)
-	if !ok || len(pending.best) == 0 || !pending.q.Before.IsZero() { // an earlier moment may well show an older version
-		return nil
-	}
-	among := map[string]bool{}
-	for i := range hits {
-		among[hits[i].ID] = true
-	}
-	var ids []string
-	for i := range pending.best {
-		if id := pending.best[i].ID; !among[id] {
-			ids = append(ids, id)
-		}
-	}
-	versions, err := versioner.Versions(ctx, pending.q.Space, ids)
-	if err != nil {
-		if ctx.Err() != nil {
-			return status.FromContextError(ctx.Err()).Err()
-		}
-		return status.Errorf(codes.Unavailable, "the store cannot be asked now: %v; try again later", err)
+// faster. It says whether there were any. They are remembered, so that they take nobody's place when it is asked again.
+func (s *Server) dropOvertaken(ctx context.Context, pending *overlay, hits []store.Hit) (bool, error) {
+	if len(pending.best) == 0 || pending.alone || !pending.q.Before.IsZero() { // an earlier moment may well show an older version
+		return false, nil
 	}
 	stored := map[string]uint64{}
-	for i, id := range ids {
-		stored[id] = versions[i]
+	for i := range hits {
+		stored[hits[i].ID] = hits[i].Version
 	}
-	pending.best = slices.DeleteFunc(pending.best, func(h ranked) bool { return stored[h.ID] > h.Version })
-	return nil
+	if versioner, ok := s.deps.Store.(Versioner); ok { // the newer one need not answer the query
+		var ids []string
+		for i := range pending.best {
+			if _, among := stored[pending.best[i].ID]; !among {
+				ids = append(ids, pending.best[i].ID)
+			}
+		}
+		versions, err := versioner.Versions(ctx, pending.q.Space, ids)
+		if err != nil {
+			if ctx.Err() != nil {
+				return false, status.FromContextError(ctx.Err()).Err()
+			}
+			return false, status.Errorf(codes.Unavailable, "the store cannot be asked now: %v; try again later", err)
+		}
+		for i, id := range ids {
+			stored[id] = versions[i]
+		}
+	}
+	before := len(pending.best)
+	pending.best = slices.DeleteFunc(pending.best, func(h ranked) bool {
+		newer := stored[h.ID] > h.Version
+		if newer {
+			pending.overtaken[keyOf(h.ID)] = stored[h.ID]
+		}
+		return newer
+	})
+	return len(pending.best) < before, nil
 }
 
 // withoutStore says whether a recall can do without the store that has just failed it: nil, or what the call ends with.

@@ -22,6 +22,10 @@ type overlay struct {
 	versions map[idKey]uint64 // the newest pending version of each id
 	best     rankedHeap       // of those that answer the query, the K best, the worst of them first
 
+	overtaken map[idKey]uint64 // versions that the store was found to have, newer than what is pending; may be nil
+	displaced bool             // there were more than K
+	alone     bool             // the store could not be asked
+
 	considered, above int
 	vector            []float32
 	scene             envelope.Circumstances
@@ -96,7 +100,7 @@ func (o *overlay) add(r *wal.Record) {
 		return
 	}
 	o.versions[key] = r.Index
-	if !o.judges() {
+	if !o.judges() || o.overtaken[key] > r.Index {
 		return
 	}
 	o.considered++
@@ -108,6 +112,7 @@ func (o *overlay) add(r *wal.Record) {
 	hit.ID = string(r.ID)
 	hit.moment.ID = hit.ID
 	if len(o.best) == o.q.K {
+		o.displaced = true
 		if o.order(&hit, &o.best[0]) >= 0 {
 			return
 		}
