@@ -128,9 +128,8 @@ func start(t *testing.T, c *exec.Cmd, admin string) *running {
 	go func() { r.ended <- c.Wait(); close(r.ended) }() // ends with the process, which the cleanup kills
 	t.Cleanup(func() {
 		_ = c.Process.Kill() // it may have ended
-		<-r.ended            // how it ended was looked at, where that matters
-		if t.Failed() {
-			t.Logf("it says:\n%s", r.log.String())
+		if err := <-r.ended; t.Failed() {
+			t.Logf("it ended with %v, and says:\n%s", err, r.log.String())
 		}
 	})
 	deadline := time.Now().Add(2 * harness.Patience)
