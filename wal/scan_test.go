@@ -134,19 +134,24 @@ func TestZerosAreNamed(t *testing.T) {
 	}
 }
 
-// eightKiB is a segment of some 8 KiB: one flipped bit in it is tried at every place.
-func eightKiB() *segment {
+// someBatches is a segment of that many bytes and a few: one flipped bit in it is tried at every place.
+func someBatches(bytes int) *segment {
 	seg := newSegment(1)
-	for n := uint64(1); len(seg.data) < 8<<10; n += 3 {
+	for n := uint64(1); len(seg.data) < bytes; n += 3 {
 		seg.batch(write(1, n, fill(n, 200)), write(2, n+1, fill(n+1, 700)), write(3, n+2, nil))
 	}
 	return seg
 }
 
 // No bit that rots may change what is read, and none may go unnoticed: each record is visited as it was written or named
-// as damaged, with session and sequence where its header survived.
+// as damaged, with session and sequence where its header survived. 8 KiB of journal, 64 at night.
 func TestEveryBitFlipped(t *testing.T) {
-	seg := eightKiB()
+	size := 8 << 10
+	if os.Getenv("NIGHTLY") == "1" {
+		size = 64 << 10
+	}
+	seg, flips := someBatches(size), 0
+	defer func() { t.Logf("%d bits flipped in %d bytes, each noticed", flips, len(seg.data)) }()
 	data := bytes.Clone(seg.data)
 	for frame := range seg.records {
 		from, to := seg.boundaries[frame], seg.boundaries[frame+1]
@@ -156,6 +161,7 @@ func TestEveryBitFlipped(t *testing.T) {
 			data[bit/8] ^= 1 << (bit % 8)
 			checkFlip(t, seg, data, flip{frame: frame, inLength: bit/8 < from+varint, inPayload: bit/8 >= body})
 			data[bit/8] ^= 1 << (bit % 8)
+			flips++
 			if t.Failed() {
 				t.Fatalf("bit %d of byte %d, in frame %d", bit%8, bit/8, frame)
 			}
