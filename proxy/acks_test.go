@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -271,9 +273,21 @@ func TestFullBufferHoldsIndexedAcksBack(t *testing.T) {
 	c.observe(3)
 	c.acks(3)
 	c.flow(&pb.FlowControl{Action: pb.FlowControl_ACTION_BUFFER_STATUS, BufferRemaining: 5})
-	c.status(0, pb.StreamStatus_STATE_ACTIVE, "at most 5 statuses")
-	c.told(1, indexed, c.id+"-1")
-	c.told(2, indexed, c.id+"-2")
+	var status []string
+	var stored []uint64
+	for range 3 { // whether the confirmation comes before what it lets go is not promised
+		switch res := c.recv(); {
+		case res.GetStatus() != nil:
+			status = append(status, res.GetStatus().GetMessage())
+		case res.GetAck().GetStatus() == indexed:
+			stored = append(stored, res.GetSequenceNumber())
+		default:
+			t.Fatalf("got %v", res)
+		}
+	}
+	if len(status) != 1 || !strings.Contains(status[0], "at most 5 statuses") || !slices.Equal(stored, []uint64{1, 2}) {
+		t.Errorf("told of %v and %q", stored, status)
+	}
 }
 
 func TestRateHoldsForWhatWaitedAlready(t *testing.T) {

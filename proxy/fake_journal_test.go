@@ -22,6 +22,7 @@ type fakeJournal struct {
 	filling []fakeEntry
 	durable []wal.Record
 	state   error // Append refuses with it
+	panics  bool  // Append does
 	refuse  error // the next batch comes to this
 	held    bool  // no batch is committed
 	mute    bool  // producers are not woken
@@ -164,6 +165,8 @@ func (p *fakeProducer) Append(r *wal.Record) error {
 	p.j.mu.Lock()
 	defer p.j.mu.Unlock()
 	switch {
+	case p.j.panics:
+		panic("the journal")
 	case p.j.state != nil && (r.Kind == wal.KindWrite || r.Kind == wal.KindSessionOpened || !errors.Is(p.j.state, wal.ErrFull)):
 		return p.j.state
 	case p.refused != nil:

@@ -51,6 +51,7 @@ type fakeLedger struct {
 	load    Load
 	low     *Load  // of the low lane, where it differs
 	failing func() // called by Load
+	counted func() // called by Remaining
 	visit   error  // Visit ends with it
 }
 
@@ -72,6 +73,9 @@ func (f *fakeLedger) Remaining(id wal.SessionID) (pending, dead uint64) {
 	records := f.j.records(wal.KindWrite)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.counted != nil {
+		f.counted()
+	}
 	for _, r := range records {
 		if r.Session == id && !f.settled[r.Index] {
 			pending++

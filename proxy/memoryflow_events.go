@@ -19,10 +19,13 @@ import (
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
 
-// supervise ends the stream when its time has come, and passes on the events of a subscription until then.
-func (f *memoryFlow) supervise() error {
+// supervise keeps watch over the stream, and gives the session up whatever the watch has come to.
+func (f *memoryFlow) supervise() error { return f.leave(f.watch()) }
+
+// watch waits until the stream's time has come, and passes on the events until then.
+func (f *memoryFlow) watch() (fenced <-chan struct{}) {
+	defer f.s.caught(f.method, func(err error) { f.end(err, false) })
 	var (
-		fenced <-chan struct{}
 		opened = f.opened
 		events eventWatch
 	)
@@ -58,7 +61,7 @@ func (f *memoryFlow) supervise() error {
 			events.warn(f)
 			continue
 		}
-		return f.leave(fenced)
+		return fenced
 	}
 }
 

@@ -79,10 +79,13 @@ func (o *observation) receiveAll() {
 	}
 }
 
-// supervise ends the stream when its time has come, and speaks to the client of the sidecar's own accord until then.
-func (o *observation) supervise() error {
+// supervise keeps watch over the stream, and gives the session up whatever the watch has come to.
+func (o *observation) supervise() error { return o.leave(o.watch()) }
+
+// watch waits until the stream's time has come, and speaks to the client of the sidecar's own accord until then.
+func (o *observation) watch() (fenced <-chan struct{}) {
+	defer o.s.caught(o.method, func(err error) { o.end(err, false) })
 	var (
-		fenced  <-chan struct{}
 		opened  = o.opened
 		drain   = o.drain
 		drained drainWatch
@@ -129,7 +132,7 @@ func (o *observation) supervise() error {
 			drained.tell(o)
 			continue
 		}
-		return o.leave(fenced)
+		return fenced
 	}
 }
 

@@ -82,14 +82,19 @@ func TestStopCutsOffWhoDoesNotRead(t *testing.T) {
 func TestPanicsEndOneCall(t *testing.T) {
 	e := newEdge(t, Config{})
 	bystander := e.begin("", &pb.StreamInit{})
-	c := e.begin("", &pb.StreamInit{EnableBackpressure: true})
-	e.full(wal.ErrFull)
-	e.ledger.set(func() { e.ledger.failing = func() { panic("the receiver") } })
+	c := e.begin("", &pb.StreamInit{})
+	drains := e.begin("", &pb.StreamInit{})
+	e.journal.set(func() { e.journal.panics = true })
 	c.observe(1)
 	c.end(codes.Internal, "ObserveStream failed inside the sidecar")
 	_, err := e.Remember(e.ctx, rememberOf("", ""))
 	wantStatus(t, err, codes.Internal, "/engram.v1.EngramService/Remember failed inside the sidecar")
-	e.ledger.set(func() { e.ledger.failing = nil })
+	e.journal.set(func() { e.journal.panics = false })
+
+	e.ledger.set(func() { e.ledger.counted = func() { panic("the ledger") } }) // in the supervisor of a stream that drains
+	drains.close(true, 0)
+	drains.end(codes.Internal, "ObserveStream failed inside the sidecar")
+	e.ledger.set(func() { e.ledger.counted = nil })
 
 	e.store.set(func(store.Query) (store.Answer, error) { panic("the store") })
 	stream, err := e.RecallStream(e.ctx, &pb.StreamingRecallRequest{Cue: cueOf(vector(1))})
@@ -98,15 +103,15 @@ func TestPanicsEndOneCall(t *testing.T) {
 	}
 	_, err = stream.Recv()
 	wantStatus(t, err, codes.Internal)
-	if n := e.Stats().Panics; n != 3 {
-		t.Errorf("%d panics counted, want 3", n)
+	if n := e.Stats().Panics; n != 4 {
+		t.Errorf("%d panics counted, want 4", n)
 	}
-	e.full(nil)
 	bystander.observe(1)
 	bystander.acks(1)
 	again := e.begin(c.id, &pb.StreamInit{}) // the session was given up
 	again.observe(1)
 	again.acks(1)
+	await(t, "the sessions of the streams that failed to be given up", func() bool { return !drains.info(e).Connected })
 }
 
 func TestUnservedMethodsAreNamed(t *testing.T) {
