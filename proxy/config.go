@@ -24,6 +24,8 @@ type Config struct {
 	MaxStreams int
 	// MaxConnections bounds the connections, 16,384 by default; those above it are closed at once. Key: max-connections.
 	MaxConnections int
+	// Quota bounds what one client may write; nothing by default.
+	Quota Quota
 
 	// AnswerBytes bounds the answers that wait for one client to read them, 128 KiB by default. With what gRPC itself
 	// holds of a stream (64 KiB either way) a client that never reads costs 256 KiB. Key: answer-buffer-bytes.
@@ -86,6 +88,8 @@ func (c Config) Validate() error {
 		{"max-connections", c.MaxConnections, 1, 1 << 20},
 		{"answer-buffer-bytes", c.AnswerBytes, 4 << 10, 1 << 30},
 		{"stream-window-bytes", c.WindowBytes, 1, 1 << 30},
+		{"client-bytes-per-second", c.Quota.Bytes, 0, maxQuota},
+		{"client-observations-per-second", c.Quota.Messages, 0, maxQuota},
 	} {
 		if d.value < d.low || d.value > d.high {
 			return fmt.Errorf("%s: expected %d to %d, got %d", d.key, d.low, d.high, d.value)

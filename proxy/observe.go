@@ -27,6 +27,7 @@ type observation struct {
 	fates        *fates // what the client is to be told of later; nil where it did not ask
 
 	in      received      // the receiver's
+	quota   quotaWatch    // the receiver's
 	manners manners       // how much the sidecar says of its own accord
 	opened  chan struct{} // closed when the session is attached
 	drain   chan struct{} // closed when the session is closed and is to be drained

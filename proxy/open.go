@@ -43,6 +43,9 @@ func (o *observation) open() error {
 	o.space, o.lane = o.att.Space(), wal.Lane(o.att.Lane())
 	o.backpressure = obs.Init.EnableBackpressure
 	o.manners.init(obs.Init.ClientBufferSize)
+	if o.backpressure {
+		o.paced = o.sayQuota
+	}
 	o.s.log.Debug("session attached", "session", o.idText, "space", o.space, "priority", o.lane, "after", o.att.Next()-1)
 	if o.fates != nil {
 		o.fates.behind = o.att.Next() > 1 // the ledger knows what became of the observations before this stream

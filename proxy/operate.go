@@ -18,18 +18,20 @@ type Limits struct {
 	Session         session.Config
 	MaxEpisodeBytes int
 	MaxConnections  int
+	Quota           Quota
 }
 
 // SetLimits holds for what comes from now on: who is connected stays, and sessions that are open stay open. The error is that
 // of Config.Validate, and nothing has changed then.
 func (s *Server) SetLimits(l Limits) error {
 	c := s.cfg
-	c.Session, c.MaxEpisodeBytes, c.MaxConnections = l.Session, l.MaxEpisodeBytes, l.MaxConnections
+	c.Session, c.MaxEpisodeBytes, c.MaxConnections, c.Quota = l.Session, l.MaxEpisodeBytes, l.MaxConnections, l.Quota
 	if c = c.withDefaults(); c.Validate() != nil {
 		return c.Validate()
 	}
-	s.limits.Store(&Limits{c.Session, c.MaxEpisodeBytes, c.MaxConnections})
+	s.limits.Store(&Limits{c.Session, c.MaxEpisodeBytes, c.MaxConnections, c.Quota})
 	s.sessions.SetConfig(c.Session)
+	s.quotas.set(c.Quota, c.MaxMessageBytes)
 	return nil
 }
 
@@ -38,7 +40,7 @@ func (s *Server) bounds() *Limits {
 	if l := s.limits.Load(); l != nil {
 		return l
 	}
-	return &Limits{s.cfg.Session, s.cfg.MaxEpisodeBytes, s.cfg.MaxConnections}
+	return &Limits{s.cfg.Session, s.cfg.MaxEpisodeBytes, s.cfg.MaxConnections, s.cfg.Quota}
 }
 
 // SetDraining makes the server a lame duck, or a normal one again: new sessions are refused and health says NOT_SERVING, while

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -35,6 +36,9 @@ type pipe struct {
 	ending chan struct{} // closed by end
 	halt   chan struct{} // closed by finish: the receiver is to leave
 	quit   chan struct{} // closed by finish: the sender is to leave, whatever is left
+
+	account *account            // the receiver's: whose quota it is; nil until there is one
+	paced   func(time.Duration) // is told how long a message has to wait for the quota, and of the end of that with 0; may be nil
 
 	draining bool // the receiver's: the stream ends when it has drained, not with the client's half-close
 
@@ -140,7 +144,7 @@ func (p *pipe) receive(f *Frame) bool {
 	switch {
 	case p.ends():
 	case err == nil:
-		return true
+		return p.pace(len(*f))
 	case errors.Is(err, io.EOF):
 		if !p.draining {
 			p.end(nil, true)

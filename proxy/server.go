@@ -38,6 +38,7 @@ type Server struct {
 	scans    chan struct{}  // cap maxScans: the recalls that look through the pending records
 
 	retries   retries
+	quotas    quotas
 	unlimited atomic.Bool // the lane of writes without a session was seen to have no limit of its own
 
 	streamCount atomic.Int64
@@ -82,6 +83,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		s.observer = nobody{}
 	}
 	s.sessions.Restore(deps.Restored)
+	s.quotas.set(cfg.Quota, cfg.MaxMessageBytes)
 	s.grpc = grpc.NewServer(s.options()...)
 	s.grpc.RegisterService(s.service(), s)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)

@@ -15,8 +15,8 @@ func (s *Server) service() *grpc.ServiceDesc {
 		ServiceName: pb.EngramService_ServiceDesc.ServiceName,
 		HandlerType: (*any)(nil),
 		Methods: []grpc.MethodDesc{
-			unary("Remember", s.remember),
-			unary("Experience", s.experience),
+			unary("Remember", s.metered(s.remember)),
+			unary("Experience", s.metered(s.experience)),
 			unary("Recall", s.recall),
 		},
 		Streams: []grpc.StreamDesc{

@@ -249,7 +249,7 @@ func (s *sidecar) beginEdge(parts *actor.Group) (err error) {
 			DefaultSpace:    s.cfg.DefaultSpace,
 			Session:         session.Config{Timeout: s.cfg.SessionTimeout, Limit: s.cfg.MaxSessions},
 			MaxEpisodeBytes: int(s.cfg.MaxEpisode), MaxMessageBytes: int(s.cfg.MaxMessage), //nolint:gosec // parsed to be below
-			MaxStreams: s.cfg.MaxStreams, MaxConnections: s.cfg.MaxConnections,
+			MaxStreams: s.cfg.MaxStreams, MaxConnections: s.cfg.MaxConnections, Quota: quotaOf(s.cfg),
 			Grace: cleanGrace / 2,
 		},
 		proxy.Deps{

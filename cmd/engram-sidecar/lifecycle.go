@@ -157,5 +157,10 @@ func limitsOf(cfg config.Config) proxy.Limits {
 	return proxy.Limits{
 		Session:         session.Config{Timeout: cfg.SessionTimeout, Limit: cfg.MaxSessions},
 		MaxEpisodeBytes: int(cfg.MaxEpisode), MaxConnections: cfg.MaxConnections, //nolint:gosec // parsed to be below
+		Quota: quotaOf(cfg),
 	}
+}
+
+func quotaOf(cfg config.Config) proxy.Quota {
+	return proxy.Quota{Bytes: int(cfg.ClientBytes), Messages: cfg.ClientWrites} //nolint:gosec // Validate bounds it
 }

@@ -221,8 +221,8 @@ func TestOnlyUsersOfTheList(t *testing.T) {
 			select {
 			case other := <-accepted:
 				defer other.Close()
-				if !c.taken {
-					t.Error("taken")
+				if want := UserAddr(os.Getuid()); !c.taken || other.RemoteAddr() != want {
+					t.Errorf("taken, from %v; want %v", other.RemoteAddr(), want)
 				}
 			case user := <-refused:
 				if c.taken || user != os.Getuid() {

@@ -29,7 +29,7 @@ func (l *peerListener) Accept() (net.Conn, error) {
 		}
 		user, err := peerOf(conn)
 		if err == nil && slices.Contains(l.users, user) {
-			return conn, nil
+			return &userConn{conn, UserAddr(user)}, nil
 		}
 		_ = conn.Close() // nothing was said on it
 		if err != nil {
@@ -40,6 +40,24 @@ func (l *peerListener) Accept() (net.Conn, error) {
 		}
 	}
 }
+
+// userConn is a connection whose other end is a user, not an address: sockets of clients have none.
+type userConn struct {
+	net.Conn
+	user UserAddr
+}
+
+// RemoteAddr implements net.Conn.
+func (c *userConn) RemoteAddr() net.Addr { return c.user }
+
+// UserAddr stands for a user of this machine at the other end of a Unix socket, as the kernel names them.
+type UserAddr int
+
+// Network implements net.Addr.
+func (UserAddr) Network() string { return "unix" }
+
+// String implements net.Addr.
+func (u UserAddr) String() string { return fmt.Sprintf("user %d", int(u)) }
 
 // peerOf asks the kernel which user connected.
 func peerOf(conn net.Conn) (int, error) {

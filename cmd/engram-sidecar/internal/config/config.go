@@ -36,6 +36,8 @@ type Config struct {
 	MaxSessions     int           // that can be resumed at once
 	MaxConnections  int
 	MaxStreams      int    // calls open on one connection
+	ClientBytes     Size   // a second, of one client; 0: no limit
+	ClientWrites    int    // likewise
 	EmbeddedMax     int    // memories in the embedded store, superseded versions among them; 0: no limit
 	MaxEpisode      Size   // one episode or memory
 	MaxMessage      Size   // one gRPC message, decompressed
@@ -129,6 +131,12 @@ func (c Config) validatePlain() error {
 	}
 	if c.EmbeddedMax < 0 {
 		bad("embedded-max-memories: expected a count such as 2000000, or 0 for no limit, got %d", c.EmbeddedMax)
+	}
+	if c.ClientBytes > GiB {
+		bad("client-bytes-per-second: expected at most %v, or 0 for no limit, got %v", GiB, c.ClientBytes)
+	}
+	if c.ClientWrites < 0 || c.ClientWrites > int(GiB) {
+		bad("client-observations-per-second: expected a count such as 1000, or 0 for no limit, got %d", c.ClientWrites)
 	}
 	if c.DeadLetters < 0 {
 		bad("dead-letters-max: expected a count such as 100000, or 0 for no limit, got %d", c.DeadLetters)

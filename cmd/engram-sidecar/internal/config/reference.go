@@ -8,16 +8,18 @@ import (
 
 // live are the settings that SIGHUP changes in a running sidecar, and what becomes of those whose files it reads again.
 var live = map[string]string{
-	"log-level":         "yes",
-	"max-sessions":      "yes",
-	"max-connections":   "yes",
-	"max-episode-bytes": "yes",
-	"session-timeout":   "yes",
-	"token-file":        "the file is read again",
-	"admin-token-file":  "the file is read again",
-	"tls-cert":          "the file is read again",
-	"tls-key":           "the file is read again",
-	"tls-client-ca":     "the file is read again",
+	"log-level":                      "yes",
+	"max-sessions":                   "yes",
+	"max-connections":                "yes",
+	"max-episode-bytes":              "yes",
+	"session-timeout":                "yes",
+	"client-bytes-per-second":        "yes",
+	"client-observations-per-second": "yes",
+	"token-file":                     "the file is read again",
+	"admin-token-file":               "the file is read again",
+	"tls-cert":                       "the file is read again",
+	"tls-key":                        "the file is read again",
+	"tls-client-ca":                  "the file is read again",
 }
 
 // Live says whether SIGHUP changes a setting in a running sidecar.

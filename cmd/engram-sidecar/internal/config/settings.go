@@ -100,6 +100,14 @@ var Settings = []Setting{
 		parsed(strconv.Atoi, func(c *Config) *int { return &c.MaxStreams }, "a count such as 1024"),
 	},
 	{
+		"client-bytes-per-second", "SIZE", "most bytes a second that one client may write: a token, a certificate's subject, a user of the unix socket, or all others together; 0 means no limit", "0",
+		func(c *Config, text string) error { return c.ClientBytes.UnmarshalText([]byte(text)) },
+	},
+	{
+		"client-observations-per-second", "COUNT", "most observations and other writes a second, likewise; 0 means no limit", "0",
+		parsed(strconv.Atoi, func(c *Config) *int { return &c.ClientWrites }, "a count such as 1000"),
+	},
+	{
 		"embedded-max-memories", "COUNT", "most memories the embedded store takes, superseded versions among them; at it delivery waits; 0 means no limit", "0",
 		parsed(strconv.Atoi, func(c *Config) *int { return &c.EmbeddedMax }, "a count such as 2000000"),
 	},
