@@ -44,7 +44,7 @@ type Copied struct {
 // ErrNotEmpty, ErrNoDataDir, ErrUnfinished, wal.ErrLocked, wal.ErrHeld (when ctx ends before a hold was given), or is the
 // file system's.
 func Copy(ctx context.Context, from, to string, store func(ctx context.Context) error) (c Copied, err error) {
-	if err := errors.Join(isDataDir(from), refuseUnfinished(from)); err != nil {
+	if err := errors.Join(CheckDataDir(from), refuseUnfinished(from)); err != nil {
 		return c, err
 	}
 	if err := errors.Join(prepareDir(to), isEmpty(to)); err != nil { // before the lock, which leaves a file

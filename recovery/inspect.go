@@ -45,7 +45,7 @@ type Segment struct {
 // sidecar can start and stop meanwhile. The error wraps ErrNoDataDir, ErrUnfinished or wal.ErrNewerFormat, or is the file
 // system's. The caller closes what it gets.
 func Inspect(dataDir string) (*Inspection, error) {
-	if err := isDataDir(dataDir); err != nil {
+	if err := CheckDataDir(dataDir); err != nil {
 		return nil, err
 	}
 	for {
@@ -67,8 +67,8 @@ func Inspect(dataDir string) (*Inspection, error) {
 	}
 }
 
-// isDataDir tells a mistyped path from an empty journal.
-func isDataDir(dir string) error {
+// CheckDataDir tells a mistyped path from an empty journal. The error wraps ErrNoDataDir, or is the file system's.
+func CheckDataDir(dir string) error {
 	if _, err := os.Stat(dir); err != nil {
 		return fmt.Errorf("%w: %w: name another with --data-dir", ErrNoDataDir, err)
 	}

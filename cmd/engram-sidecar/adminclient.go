@@ -102,6 +102,8 @@ func (a adminAddress) ask(ctx context.Context, method string, query url.Values, 
 	switch {
 	case errors.Is(err, unix.ECONNREFUSED):
 		return nil, fmt.Errorf("no sidecar answers at %s: start one with `engram-sidecar serve`, or name another with --admin", page.Host)
+	case err != nil && strings.Contains(err.Error(), "malformed HTTP"):
+		return nil, fmt.Errorf("what answers at %s speaks no HTTP: --admin wants the admin address of serve, not the one for gRPC", page.Host)
 	case errors.Is(err, errInTheClear):
 		return nil, usage("--admin: %w", err)
 	case err != nil:

@@ -77,6 +77,9 @@ func explain(err error, address string) error {
 	}
 	if s.Code() == codes.Unavailable && strings.Contains(s.Message(), "connection error") {
 		why := cause(s.Message())
+		if strings.Contains(s.Message(), "HTTP/1.1 header") {
+			return fmt.Errorf("what answers at %s speaks HTTP and not gRPC: --addr wants the address that serve listens on, not the admin address", address)
+		}
 		if why == "EOF" || strings.Contains(s.Message(), "tls:") {
 			return fmt.Errorf("no sidecar can be talked to at %s (%s): where it wants TLS give --ca-file, or --tls, and --cert-file where it wants that",
 				address, clip(why, 200))

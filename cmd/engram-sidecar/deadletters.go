@@ -21,6 +21,9 @@ own words, until they are replayed or dropped.
 The commands ask the running sidecar at --admin; with --data-dir (or --config) they work on a data directory. list and show
 then read it whether it is stopped or not, replay and drop need it stopped. What an observation says is shown by none of
 them: journal export --dead prints that.`,
+		Example: `  engram-sidecar deadletters list
+  engram-sidecar deadletters show 4711
+  engram-sidecar deadletters replay --all`,
 		Args: cobra.ArbitraryArgs,
 		RunE: unknownCommand,
 	}

@@ -31,6 +31,7 @@ type fake struct {
 	answers []*engramv1.StreamingRecallResponse
 	partial string
 	refusal error
+	mended  bool // poison is taken too
 }
 
 func (f *fake) ObserveStream(stream grpc.BidiStreamingServer[engramv1.ObservationRequest, engramv1.ObservationResponse]) error {
@@ -95,7 +96,7 @@ func (f *fake) StreamingRemember(stream grpc.BidiStreamingServer[engramv1.Rememb
 func (f *fake) Remember(_ context.Context, req *engramv1.RememberRequest) (*engramv1.RememberResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if req.GetEpisode().GetWhat() == "poison" {
+	if req.GetEpisode().GetWhat() == "poison" && !f.mended {
 		return nil, refused("what: it is poison")
 	}
 	f.episodes = append(f.episodes, req.GetEpisode())

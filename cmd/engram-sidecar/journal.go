@@ -21,6 +21,9 @@ func (p *program) journalCommand() *cobra.Command {
 		Long: `journal works on a data directory, not on an address. inspect, verify and export change nothing and may be run
 beside a sidecar that uses the directory; they then read its journal as it is at one moment, and take what is not
 known to be delivered for pending. repair needs a stopped one. No command but export shows what observations say.`,
+		Example: `  engram-sidecar journal inspect
+  engram-sidecar journal verify --data-dir /var/lib/engram-sidecar
+  engram-sidecar journal export > pending.jsonl`,
 		Args: cobra.ArbitraryArgs,
 		RunE: unknownCommand,
 	}

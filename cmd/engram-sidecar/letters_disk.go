@@ -83,15 +83,15 @@ func (l *lettersOnDisk) settle(ctx context.Context, how settling, sel admin.Sele
 
 // isStopped refuses a directory that is none, or that a process has.
 func isStopped(dir string) error {
+	if err := recovery.CheckDataDir(dir); err != nil {
+		return ofLook(fmt.Errorf("data directory %s: %w", dir, err))
+	}
 	i, err := wal.LockHolder(dir)
 	switch {
 	case err != nil:
 		return ofLook(fmt.Errorf("data directory %s: %w", dir, err))
 	case i != "":
 		return fmt.Errorf("%w: %s is held by %s: ask it with --admin, or stop it first", wal.ErrLocked, dir, i)
-	}
-	if _, err := wal.ReadFormat(dir); err != nil {
-		return ofLook(fmt.Errorf("data directory %s: %w", dir, err))
 	}
 	return nil
 }

@@ -55,6 +55,7 @@ can take it. What is acknowledged can be recalled at once, and survives kill -9 
 	})
 	root.AddCommand(p.serveCommand(), p.observeCommand(), p.recallCommand(), p.statusCommand(), p.sessionsCommand(), p.drainCommand(), p.doctorCommand(), p.configCommand(),
 		p.journalCommand(), p.deadlettersCommand(), p.storeCommand(), p.backupCommand(), p.restoreCommand(), p.benchCommand(), p.versionCommand())
+	addCobras(root)
 	return root
 }
 
@@ -70,7 +71,7 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	if near := config.Nearest(args[0], names); near != "" {
 		return usage("unknown command %q: did you mean %s?", args[0], near)
 	}
-	return usage("unknown command %q: see engram-sidecar --help", args[0])
+	return usage("unknown command %q: see %s --help", args[0], cmd.CommandPath())
 }
 
 // noArguments refuses arguments where a command takes only flags.

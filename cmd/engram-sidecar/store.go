@@ -20,6 +20,8 @@ func (p *program) storeCommand() *cobra.Command {
 		Short: "Look into the embedded store of a data directory, give back what it does not need",
 		Long: `store works on a data directory, not on an address, and the sidecar must be stopped: a running one tells of its store
 with ` + "`engram-sidecar status`" + `. Both commands take over what a crash left, as a start does.`,
+		Example: `  engram-sidecar store inspect
+  engram-sidecar store compact --data-dir /var/lib/engram-sidecar`,
 		Args: cobra.ArbitraryArgs,
 		RunE: unknownCommand,
 	}
