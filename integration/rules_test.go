@@ -36,6 +36,7 @@ var ruleRooms = map[string]ruleRoom{
 	"wal":                   {libs: []string{"tidwall"}},
 	"wal/ledger":            {ours: []string{"wal"}, libs: []string{"bbolt"}},
 	"recovery":              {ours: []string{"wal", "wal/ledger"}},
+	"proxy/buffers":         {},
 	"proxy/envelope":        {libs: []string{"protowire"}},
 	"proxy/session":         {},
 	"proxy/queue":           {},
@@ -53,7 +54,9 @@ var ruleRooms = map[string]ruleRoom{
 	},
 	"proxy/store/postgres": {ours: []string{"wal", "proxy/store", "proxy/envelope"}, libs: []string{"pgx"}},
 	"proxy": {
-		ours: []string{"wal", "proxy/access", "proxy/session", "proxy/envelope", "proxy/embedding", "proxy/store", "proto/engram/v1"},
+		ours: []string{
+			"wal", "proxy/access", "proxy/buffers", "proxy/session", "proxy/envelope", "proxy/embedding", "proxy/store", "proto/engram/v1",
+		},
 		libs: []string{"grpc", "protobuf"},
 	},
 	"cmd/engram-sidecar": {ours: []string{"*"}, libs: []string{"grpc", "protobuf"}},

@@ -12,12 +12,14 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	_ "google.golang.org/grpc/encoding/gzip" // taken from clients that send it, and sent to them
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
 	pb "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
+	"github.com/engram-sidecar/engram-sidecar/proxy/buffers"
 	"github.com/engram-sidecar/engram-sidecar/proxy/session"
 )
 
@@ -96,6 +98,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 func (s *Server) options() []grpc.ServerOption {
 	return append(s.admission(), []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newFrameCodec()),
+		experimental.BufferPool(new(buffers.Pool)),
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
 		// Fixed, or else gRPC lets the window of a busy stream grow to megabytes, which are held when the stream is not read.
 		grpc.InitialWindowSize(64 << 10), grpc.InitialConnWindowSize(1 << 20),

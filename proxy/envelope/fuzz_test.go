@@ -65,7 +65,7 @@ func FuzzScanEpisode(f *testing.F) {
 
 func FuzzScanRemember(f *testing.F) {
 	f.Add(bytesField(2, marshal(f, sampleMemory())...))
-	f.Add(EncodeRemember(nil, "garden", marshal(f, sampleEpisode())))
+	f.Add(encodeRemember("garden", marshal(f, sampleEpisode())))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var m Remember
 		if err := ScanRemember(b, &m); err != nil {

@@ -23,11 +23,12 @@ func WithExperienceID[T textual](dst []byte, x *Experience, id T) []byte {
 	return appendWithID(dst, &x.in, 2, x.Body, id)
 }
 
-// EncodeRemember appends a RememberRequest that holds the episode's bytes. An empty space is left out.
-func EncodeRemember[T textual](dst []byte, space T, episode []byte) []byte {
+// EncodeRememberHead appends what stands before an episode of this many bytes in a RememberRequest of its own: the request is
+// the head and the episode. An empty space is left out.
+func EncodeRememberHead[T textual](dst []byte, space T, episode int) []byte {
 	dst = appendText(dst, 1, space)
 	dst = protowire.AppendTag(dst, 3, protowire.BytesType)
-	return protowire.AppendBytes(dst, episode)
+	return protowire.AppendVarint(dst, uint64(episode)) //nolint:gosec // a length
 }
 
 // SetRememberSpace appends the RememberRequest and then its space. Whatever space stands in it, the last one wins.

@@ -82,10 +82,15 @@ func TestIDsAreAddedToEveryRequest(t *testing.T) {
 	wantEqual(t, &experience, want)
 }
 
-func TestEncodeRemember(t *testing.T) {
+// encodeRemember is the request that a head begins.
+func encodeRemember(space string, episode []byte) []byte {
+	return append(EncodeRememberHead(nil, space, len(episode)), episode...)
+}
+
+func TestEncodeRememberHead(t *testing.T) {
 	for _, space := range []string{"", "garden"} {
 		var got engramv1.RememberRequest
-		unmarshal(t, EncodeRemember(nil, space, marshal(t, sampleEpisode())), &got)
+		unmarshal(t, encodeRemember(space, marshal(t, sampleEpisode())), &got)
 		wantEqual(t, &got, &engramv1.RememberRequest{
 			MemorySpaceId: space, MemoryType: &engramv1.RememberRequest_Episode{Episode: sampleEpisode()},
 		})
@@ -93,7 +98,7 @@ func TestEncodeRemember(t *testing.T) {
 }
 
 func TestSetRememberSpace(t *testing.T) {
-	request := EncodeRemember(nil, "old", marshal(t, sampleEpisode()))
+	request := encodeRemember("old", marshal(t, sampleEpisode()))
 	for _, space := range []string{"", "garden"} {
 		var got engramv1.RememberRequest
 		unmarshal(t, SetRememberSpace(nil, request, []byte(space)), &got)

@@ -33,6 +33,9 @@ const pingEvery = 6 * time.Minute
 // given.
 const maxBackoff = 5 * time.Second
 
+// writeBuffer is how many bytes go into one call of the kernel: forty observations.
+const writeBuffer = 128 << 10
+
 // roundRobin spreads calls over all servers that answer. A stream stays where it was opened.
 const roundRobin = `{"loadBalancingConfig":[{"round_robin":{}}]}`
 
@@ -52,6 +55,7 @@ func (c Config) options() ([]grpc.DialOption, error) {
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
+		grpc.WithWriteBufferSize(writeBuffer),
 	}
 	if !c.Proxy {
 		options = append(options, grpc.WithNoProxy()) // the environment's proxies are not meant for it

@@ -57,16 +57,14 @@ func checkEpisode(r *wal.Record) error {
 	return nil
 }
 
-// encode puts the request into a buffer of grpc's pool, which grpc gives back once it is on the wire.
+// encode leaves the episode where it is: nobody changes a record's bytes, and grpc may hold on to them when Put has returned.
 func (m *message) encode() mem.BufferSlice {
 	if m.episode == nil {
 		return mem.BufferSlice{mem.SliceBuffer(m.whole)}
 	}
 	const aroundEpisode = 16 // two tags and two lengths
-	pool := mem.DefaultBufferPool()
-	b := pool.Get(len(m.space) + len(m.episode) + aroundEpisode)
-	*b = envelope.EncodeRemember((*b)[:0], m.space, m.episode)
-	return mem.BufferSlice{mem.NewBuffer(b, pool)}
+	head := envelope.EncodeRememberHead(make([]byte, 0, len(m.space)+aroundEpisode), m.space, len(m.episode))
+	return mem.BufferSlice{mem.SliceBuffer(head), mem.SliceBuffer(m.episode)}
 }
 
 // raw is a message that is already serialized, or will stay so.
