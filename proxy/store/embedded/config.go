@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"runtime"
 	"time"
@@ -25,6 +26,9 @@ type Config struct {
 
 	disk *disk            // nil for the operating system's
 	now  func() time.Time // nil for time.Now
+
+	// sketchFrom is from how many rows on a recall looks at sketches before vectors; 0 for manyRows.
+	sketchFrom int
 }
 
 const (
@@ -63,6 +67,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.now == nil {
 		c.now = time.Now
+	}
+	switch {
+	case c.sketchFrom == 0 && sketchable:
+		c.sketchFrom = manyRows
+	case c.sketchFrom == 0:
+		c.sketchFrom = math.MaxInt
 	}
 	return c
 }

@@ -22,15 +22,16 @@ const (
 	vectorBytes   = 4 * store.Dimensions
 	headerBytes   = 64 // of a segment: its vectors stay aligned to cache lines
 
-	formatName    = "FORMAT"
-	indexName     = "index.db"
-	indexNew      = "index.tmp"
-	indexDamaged  = "index.damaged"
-	formatNew     = "FORMAT.tmp"
-	vectorsPrefix = "vectors-"
-	bodiesPrefix  = "bodies-"
-	segmentSuffix = ".seg"
-	asideSuffix   = ".aside"
+	formatName     = "FORMAT"
+	indexName      = "index.db"
+	indexNew       = "index.tmp"
+	indexDamaged   = "index.damaged"
+	formatNew      = "FORMAT.tmp"
+	vectorsPrefix  = "vectors-"
+	bodiesPrefix   = "bodies-"
+	sketchesPrefix = "sketches-"
+	segmentSuffix  = ".seg"
+	asideSuffix    = ".aside"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -121,8 +122,9 @@ func writeFormat(d *disk, dir string, l layout) error {
 }
 
 var (
-	vectorsMagic = [8]byte{'E', 'N', 'G', 'R', 'A', 'M', 'V', '1'}
-	bodiesMagic  = [8]byte{'E', 'N', 'G', 'R', 'A', 'M', 'B', '1'}
+	vectorsMagic  = [8]byte{'E', 'N', 'G', 'R', 'A', 'M', 'V', '1'}
+	bodiesMagic   = [8]byte{'E', 'N', 'G', 'R', 'A', 'M', 'B', '1'}
+	sketchesMagic = [8]byte{'E', 'N', 'G', 'R', 'A', 'M', 'S', '1'}
 )
 
 // segmentHeader is the first 64 bytes of both files of a segment. It says what the file is; the rows behind it are

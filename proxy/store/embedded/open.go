@@ -244,6 +244,7 @@ func (s *Store) cutTails(files segmentFiles, discard func(path string) error) er
 			return fmt.Errorf("discard a segment without rows: %w", err)
 		}
 	}
+	s.removeSketches()
 	for _, seg := range s.segments {
 		n, err := seg.cutBack(s.disk, s.layout)
 		if err != nil {

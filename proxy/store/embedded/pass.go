@@ -2,7 +2,7 @@ package embedded
 
 import (
 	"context"
-	"fmt"
+	"math"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -152,6 +152,9 @@ func (p *pass) over() bool {
 // run compares all rows that are left, with as many threads as the store allows. It returns nil when none is left, and
 // otherwise the error of ctx; what was found until then is kept.
 func (p *pass) run(ctx context.Context) error {
+	for _, q := range p.searches {
+		sketchQuery(&q.sketched, q.unit)
+	}
 	chunks := (len(p.view.rows) - int(p.next.Load()) + chunkRows - 1) / chunkRows
 	var others sync.WaitGroup // waited for below
 	for range min(p.workers, chunks) - 1 {
@@ -168,57 +171,19 @@ func (p *pass) run(ctx context.Context) error {
 // work takes chunks until there are no more, or ctx ends.
 func (p *pass) work(ctx context.Context) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	results := make([]found, len(p.searches))
-	for i, q := range p.searches {
-		results[i].top.k = q.k
-	}
+	w := p.newWorker()
 	for ctx.Err() == nil {
 		start := int(p.next.Add(chunkRows)) - chunkRows
 		if start >= len(p.view.rows) {
 			break
 		}
-		end := min(start+chunkRows, len(p.view.rows))
-		for start < end {
-			start += p.compare(start, end, results)
-		}
+		w.chunk(start, min(start+chunkRows, len(p.view.rows)))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, q := range p.searches {
-		q.found.add(&results[i])
+		q.found.add(&w.results[i])
 	}
-}
-
-// compare looks at rows one after the other, and returns how many it is done with: all, or those up to and with one whose
-// vector could not be read where it is mapped.
-func (p *pass) compare(start, end int, results []found) (done int) {
-	rows := p.view.rows[start:end]
-	defer func() {
-		if e := recover(); e != nil {
-			if !isFault(e) {
-				panic(e)
-			}
-			seg, place := p.view.at(rows[done])
-			p.store.markDamaged(seg.segment, place, fmt.Errorf("%w: %v", errFault, e))
-			done++
-		}
-	}()
-	for ; done < len(rows); done++ {
-		seg, place := p.view.at(rows[done])
-		if seg.damaged.has(place) {
-			continue
-		}
-		for i, q := range p.searches {
-			if !q.sees(rows[done], start+done, place) {
-				continue
-			}
-			if !seg.verified.has(place) && !p.verify(seg, place) {
-				break
-			}
-			q.look(seg, place, rows[done], &results[i])
-		}
-	}
-	return done
 }
 
 // sees says whether a row of the longest view belongs to what the search was to see.
@@ -227,7 +192,7 @@ func (q *search) sees(number uint32, position, place int) bool {
 		return false
 	}
 	seg := &q.view.segments[q.view.layout.segmentOf(number)]
-	return !seg.dead.has(place) && seg.rows[place].at < q.before
+	return !seg.dead.has(place) && (q.before == math.MaxInt64 || seg.rows[place].at < q.before)
 }
 
 // verify compares a vector with its checksum, the first time since the start that someone looks at it.

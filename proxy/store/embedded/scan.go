@@ -50,6 +50,7 @@ type search struct {
 	store     *Store
 	view      view
 	unit      []float32 // the cue, of length 1 or all zero
+	sketched  sketchedQuery
 	threshold float32
 	before    int64 // Unix nanoseconds; rows from then on are left out
 	k         int
@@ -91,11 +92,18 @@ func (q *search) run(ctx context.Context) error {
 // look compares one row, which is known to be what was written, with the cue.
 func (q *search) look(seg *segmentView, place int, number uint32, f *found) {
 	f.considered++
+	q.judge(seg, place, number, f, true)
+}
+
+// judge offers a row to the best. Counts says that it was not counted yet among those that reach the threshold.
+func (q *search) judge(seg *segmentView, place int, number uint32, f *found, counts bool) {
 	score := q.score(seg, place)
 	if score < q.threshold {
 		return
 	}
-	f.above++
+	if counts {
+		f.above++
+	}
 	c := candidate{score: score, row: number}
 	if q.meets != nil && (!f.top.wants(c) || !q.meets.row(q.store, seg.segment, place, &f.reader)) {
 		return

@@ -37,6 +37,8 @@ type segment struct {
 	// under Store.mu: a recall keeps the one it began with.
 	dead bitset
 
+	sketches atomic.Pointer[sketches] // nil until a recall of many rows first looks at them
+
 	verified sharedBitset // rows whose vector was compared with its checksum since the start
 	damaged  sharedBitset // rows that are not what was written
 }
@@ -154,6 +156,9 @@ func (s *segment) close() error {
 	if s.mapped != nil {
 		errs = append(errs, unix.Munmap(s.mapped))
 		s.mapped, s.floats = nil, nil
+	}
+	if sk := s.sketches.Swap(nil); sk != nil {
+		errs = append(errs, sk.close())
 	}
 	for _, f := range []*os.File{s.vectors, s.bodies} {
 		if f != nil {

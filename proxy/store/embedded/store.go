@@ -45,7 +45,8 @@ type Store struct {
 	live      int      // rows that are neither replaced nor damaged
 	damages   damages
 
-	passes passes
+	passes    passes
+	sketching sketching
 
 	// users is held for reading by every call, for writing by Close, which so waits for them before it unmaps anything.
 	users  sync.RWMutex
@@ -96,7 +97,7 @@ type Stats struct {
 	Near     bool  // at least 80 % of that are stored
 }
 
-// Stats returns the store's sizes. It does not touch the disk but for the index's size.
+// Stats returns the store's sizes. It asks the disk for the sizes of index and sketches.
 func (s *Store) Stats() Stats {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -105,7 +106,7 @@ func (s *Store) Stats() Stats {
 	for i := range s.segments {
 		if last := int(s.committed) - int(s.layout.first(i)); last > 0 {
 			last = min(last, int(s.layout.rows))
-			st.Bytes += s.layout.vectorAt(last) + int64(s.segments[i].rows[last-1].end()) //nolint:gosec // sizes of files
+			st.Bytes += s.layout.vectorAt(last) + int64(s.segments[i].rows[last-1].end()) + s.sketchBytesOnDisk(i) //nolint:gosec // sizes of files
 		}
 	}
 	if info, err := os.Stat(filepath.Join(s.dir, indexName)); err == nil {
