@@ -94,6 +94,31 @@ var causes = []cause{
 		undo: func(s *scenario) { s.store.Set(harness.Faults{}) }, // and it stops when a quarter of an hour has passed
 	},
 	{
+		name: "letters", flags: []string{"--dead-letters-max", "20"},
+		alerts: []string{"EngramSidecarDeadLetters", "EngramSidecarDeadLettersFilling"},
+		do: func(s *scenario) {
+			s.store.Set(harness.Faults{Refuse: func(*engramv1.Episode) error { return status.Error(codes.InvalidArgument, "not this") }})
+			s.observe(40)
+		},
+		undo: func(s *scenario) {
+			s.store.Set(harness.Faults{})
+			s.sidecar.Await("all dead letters to be replayed", func() (bool, error) {
+				err := harness.Command(s.T, s.sidecar.Bin, "deadletters", "replay", "--all", "--admin", s.sidecar.Admin()).Run()
+				b, statusErr := s.sidecar.Balance()
+				return err == nil && b.Dead == 0 && b.Pending == 0, statusErr
+			})
+		},
+	},
+	{
+		name: "store", flags: []string{"--store", "embedded", "--embedded-max-memories", "100"}, alerts: []string{"EngramSidecarStoreFilling"},
+		do: func(s *scenario) { s.observe(100) },
+		undo: func(s *scenario) {
+			s.sidecar.Stop()
+			s.sidecar.Flags = []string{"--store", "embedded", "--embedded-max-memories", "1000000"}
+			s.sidecar.Start()
+		},
+	},
+	{
 		name: "rot", alerts: []string{"EngramSidecarDamage"},
 		do: func(s *scenario) {
 			s.store.Stop()
