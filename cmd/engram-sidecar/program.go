@@ -30,6 +30,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return codeOf(err)
 }
 
+// moreCommands are those of a build with a tag of its own: see man.go.
+var moreCommands []func(*program) *cobra.Command
+
 func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "engram-sidecar",
@@ -55,6 +58,9 @@ can take it. What is acknowledged can be recalled at once, and survives kill -9 
 	})
 	root.AddCommand(p.serveCommand(), p.observeCommand(), p.recallCommand(), p.statusCommand(), p.sessionsCommand(), p.drainCommand(), p.doctorCommand(), p.configCommand(),
 		p.journalCommand(), p.deadlettersCommand(), p.storeCommand(), p.backupCommand(), p.restoreCommand(), p.benchCommand(), p.versionCommand())
+	for _, more := range moreCommands {
+		root.AddCommand(more(p))
+	}
 	addCobras(root)
 	return root
 }
