@@ -1,0 +1,191 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	pb "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
+	"github.com/engram-sidecar/engram-sidecar/wal"
+)
+
+func TestRetryOfAPendingWriteMakesNoSecondRecord(t *testing.T) {
+	e := newEdge(t, Config{})
+	records := func() int { return len(e.journal.records(wal.KindWrite)) }
+	remember := func(r *pb.RememberRequest) {
+		t.Helper()
+		res, err := e.Remember(e.ctx, r)
+		if err != nil || res.GetMemoryId() == "" || res.GetInitialState() != pb.ConsolidationState_CONSOLIDATION_STATE_RECENT {
+			t.Fatalf("%v, %v", res, err)
+		}
+	}
+	remember(rememberOf("mine", "thing"))
+	remember(rememberOf("mine", "thing"))
+	if n := records(); n != 1 {
+		t.Errorf("a retry made %d records, want 1", n)
+	}
+	other := rememberOf("mine", "thing")
+	other.GetMemory().Content = "another content"
+	remember(other)
+	remember(rememberOf("yours", "thing"))
+	remember(rememberOf("mine", "thing-2"))
+	if n := records(); n != 4 {
+		t.Errorf("%d records, want 4: another content, space and id are other writes", n)
+	}
+	lived := &pb.ExperienceRequest{MemorySpaceId: "mine", Episode: episode("life")}
+	for range 2 {
+		if res, err := e.Experience(e.ctx, lived); err != nil || res.GetEpisodeId() != "life" {
+			t.Fatalf("%v, %v", res, err)
+		}
+	}
+	if n := records(); n != 5 {
+		t.Errorf("%d records, want 5: an experience is no other", n)
+	}
+	remember(rememberOf("mine", ""))
+	remember(rememberOf("mine", ""))
+	if n := records(); n != 7 {
+		t.Errorf("%d records, want 7: without an id each is a new one", n)
+	}
+	e.ledger.settle(e.journal.records(wal.KindWrite)[0].Index)
+	remember(rememberOf("mine", "thing"))
+	remember(rememberOf("mine", "thing"))
+	if n := records(); n != 8 {
+		t.Errorf("%d records, want 8: what was delivered is stored again, once while that is pending", n)
+	}
+}
+
+func TestRetryWhileTheFirstWaitsForItsFsync(t *testing.T) {
+	e := newEdge(t, Config{})
+	e.journal.hold()
+	ctx, cancel := context.WithCancel(e.ctx)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := e.Remember(ctx, rememberOf("", "thing"))
+		failed <- err
+	}()
+	e.journal.awaitFilling(1)
+	cancel()
+	wantStatus(t, <-failed, codes.Canceled)
+	answered := make(chan error, 3)
+	for range cap(answered) {
+		go func() {
+			_, err := e.Remember(e.ctx, rememberOf("", "thing"))
+			answered <- err
+		}()
+	}
+	select {
+	case err := <-answered:
+		t.Fatalf("answered before the fsync: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	e.journal.release()
+	for range cap(answered) {
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := len(e.journal.records(wal.KindWrite)); n != 1 {
+		t.Errorf("%d records, want 1", n)
+	}
+}
+
+func TestRetryOfARefusedWriteIsAWrite(t *testing.T) {
+	e := newEdge(t, Config{})
+	e.journal.set(func() { e.journal.refuse = wal.ErrFull })
+	_, err := e.Remember(e.ctx, rememberOf("", "thing"))
+	wantStatus(t, err, codes.ResourceExhausted)
+	if _, err := e.Remember(e.ctx, rememberOf("", "thing")); err != nil {
+		t.Error(err)
+	}
+	if n := len(e.journal.records(wal.KindWrite)); n != 1 {
+		t.Errorf("%d records, want 1", n)
+	}
+}
+
+// TestAnOlderVersionThatComesAgainIsNew: between the two the memory became another, and what is written last counts.
+func TestAnOlderVersionThatComesAgainIsNew(t *testing.T) {
+	older, newer := rememberOf("", "thing"), rememberOf("", "thing")
+	newer.GetMemory().Content = "another content"
+	for name, between := range map[string]func(*edge){
+		"by another Remember": func(e *edge) {
+			if _, err := e.Remember(e.ctx, newer); err != nil {
+				e.t.Fatal(err)
+			}
+		},
+		"on a stream of writes": func(e *edge) {
+			stream, err := e.StreamingRemember(e.ctx)
+			if err != nil {
+				e.t.Fatal(err)
+			}
+			if err := stream.Send(newer); err != nil {
+				e.t.Fatal(err)
+			}
+			if _, err := stream.Recv(); err != nil {
+				e.t.Fatal(err)
+			}
+		},
+		"by an observation": func(e *edge) {
+			c := e.begin("", &pb.StreamInit{})
+			c.send(observationOf(1, episode("thing")))
+			c.recv()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEdge(t, Config{})
+			if _, err := e.Remember(e.ctx, older); err != nil {
+				t.Fatal(err)
+			}
+			between(e)
+			for range 2 { // the second is a retry of the first
+				if _, err := e.Remember(e.ctx, older); err != nil {
+					t.Fatal(err)
+				}
+			}
+			records := e.journal.records(wal.KindWrite)
+			if len(records) != 3 || !bytes.Equal(records[2].Payload, records[0].Payload) {
+				t.Errorf("%d records, want 3, the last of which is the first again", len(records))
+			}
+		})
+	}
+}
+
+// TestRetryKnowsWhichOfTwoAtOnceIsNewest: the one that was begun last need not be the one that the journal took last.
+func TestRetryKnowsWhichOfTwoAtOnceIsNewest(t *testing.T) {
+	var r retries
+	memory, older, newer := digest{1}, digest{2}, digest{3}
+	first, _ := r.begin(memory, newer, nil)
+	second, _ := r.begin(memory, older, nil)
+	r.finish(memory, second, 7)
+	if a, own := r.begin(memory, older, nil); own || a != second {
+		t.Error("the newest is not known")
+	}
+	r.finish(memory, first, 8)
+	if _, own := r.begin(memory, older, nil); !own {
+		t.Error("an older version passes for the newest")
+	}
+}
+
+func TestRetriesAreBounded(t *testing.T) {
+	var r retries
+	key := func(n int) digest { return memoryDigest("space", fmt.Append(nil, n)) }
+	for n := range 2*maxRetries + 5 {
+		a, own := r.begin(key(n), digest{}, nil)
+		if !own {
+			t.Fatalf("%d is known already", n)
+		}
+		r.finish(key(n), a, uint64(n)+1)
+	}
+	if len(r.known) != maxRetries || len(r.order) != maxRetries {
+		t.Errorf("%d are known, %d in order, want %d", len(r.known), len(r.order), maxRetries)
+	}
+	if _, own := r.begin(key(maxRetries+5), digest{}, nil); own {
+		t.Error("one of the newest is forgotten")
+	}
+	if _, own := r.begin(key(maxRetries+4), digest{}, nil); !own {
+		t.Error("one that is too old is known")
+	}
+}
