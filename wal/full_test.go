@@ -9,42 +9,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/engram-sidecar/engram-sidecar/integration/smalldisk"
 )
-
-// smallDisk mounts a file system in memory that has that many bytes and inodes.
-func smallDisk(t *testing.T, bytes, inodes int) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,nr_inodes=%d,mode=0700", bytes, inodes)); err != nil {
-		if os.Getenv("REQUIRE_FAULTS") == "1" {
-			t.Fatalf("REQUIRE_FAULTS=1: mounting a tmpfs: %v", err)
-		}
-		t.Skipf("a full disk: mounting a tmpfs needs root: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
-// fillUp writes a file until the disk has not one byte left.
-func fillUp(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for size := 64 << 10; size > 0; {
-		if _, err := f.Write(make([]byte, size)); errors.Is(err, unix.ENOSPC) {
-			size /= 2
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // flood makes records durable until the disk refuses. They are of a kind that the reserve does not keep out, so that the
 // refusal is the disk's own. It returns those that were acked.
@@ -74,7 +41,7 @@ func flood(t *testing.T, j *Journal, s byte, size int) []Record {
 func TestFullDisk(t *testing.T) {
 	for _, size := range []int{700, 3000, 70_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			dir := smallDisk(t, 1<<20, 1000)
+			dir := smalldisk.New(t, 1<<20, 1000)
 			ballast := filepath.Join(dir, "ballast")
 			if err := os.WriteFile(ballast, make([]byte, 200<<10), 0o600); err != nil {
 				t.Fatal(err)
@@ -142,7 +109,7 @@ func checkKept(t *testing.T, dir string, acked map[uint64]Record) {
 
 // Somebody else fills the disk to the last byte, reserve and all. What gives space back still gets through.
 func TestReleaseOnADiskWithoutAByte(t *testing.T) {
-	dir := smallDisk(t, 4<<20, 1000)
+	dir := smalldisk.New(t, 4<<20, 1000)
 	j := filled(t, Config{Dir: dir, MaxBytes: 1 << 30, ReserveBytes: 64 << 10})
 	gens := j.Generations()
 	next := SegmentPath(dir, gens[len(gens)-1].Number+1)
@@ -150,7 +117,7 @@ func TestReleaseOnADiskWithoutAByte(t *testing.T) {
 		var st unix.Stat_t
 		return unix.Stat(next, &st) == nil && st.Blocks*512 >= minGenerationBytes/4
 	})
-	fillUp(t, filepath.Join(dir, "ballast"))
+	smalldisk.Fill(t, filepath.Join(dir, "ballast"))
 	eventually(t, "the journal sees that the disk is full", func() bool { return j.Stats().Free == 0 && j.Pressure() == 1 })
 	r := write(1, 81, fill(81, 3000))
 	if _, err := j.Write(t.Context(), &r); !errors.Is(err, ErrFull) {
@@ -174,9 +141,9 @@ func TestReleaseOnADiskWithoutAByte(t *testing.T) {
 
 // The next generation was made while the disk was full. It gets its room as soon as there is some, not when it is needed.
 func TestOwnRoomIsAllocatedLater(t *testing.T) {
-	dir := smallDisk(t, 4<<20, 1000)
+	dir := smalldisk.New(t, 4<<20, 1000)
 	ballast := filepath.Join(dir, "ballast")
-	fillUp(t, ballast)
+	smalldisk.Fill(t, ballast)
 	open(t, Config{Dir: dir, GenerationBytes: minGenerationBytes, MaxBytes: 1 << 30, ReserveBytes: 1})
 	allocated := func() bool {
 		var st unix.Stat_t
@@ -195,7 +162,7 @@ func TestOwnRoomIsAllocatedLater(t *testing.T) {
 // No inode is left for another generation: the journal opens, says that it is full, lets everything be read, and goes on
 // when there is one.
 func TestOpenAndRotateWithoutAnInode(t *testing.T) {
-	dir := smallDisk(t, 16<<20, 30)
+	dir := smalldisk.New(t, 16<<20, 30)
 	cfg := Config{Dir: dir, GenerationBytes: minGenerationBytes, MaxBytes: 1 << 30, ReserveBytes: 1}
 	j := open(t, cfg)
 	kept := []Record{put(t, j, 1, 1, 100)}
@@ -270,7 +237,7 @@ func give(t *testing.T, names []string) {
 
 // Closing a journal that never found room to begin ends at once.
 func TestCloseOfAJournalThatNeverBegan(t *testing.T) {
-	dir := smallDisk(t, 1<<20, 20)
+	dir := smalldisk.New(t, 1<<20, 20)
 	takeInodes(t, dir)
 	j := open(t, Config{Dir: dir})
 	if !errors.Is(j.Err(), ErrFull) {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/engram-sidecar/engram-sidecar/integration/smalldisk"
 )
 
 func TestCutTailKeepsACopy(t *testing.T) {
@@ -68,10 +70,10 @@ func TestCutTailCutsNothingWithoutItsCopy(t *testing.T) {
 }
 
 func TestCutTailOnAFullDisk(t *testing.T) {
-	dir := smallDisk(t, 1<<20, 100)
+	dir := smalldisk.New(t, 1<<20, 100)
 	seg := small()
 	path := placeSegment(t, dir, 1, append(bytes.Clone(seg.data), fill(1, 20_000)...))
-	fillUp(t, filepath.Join(dir, "ballast"))
+	smalldisk.Fill(t, filepath.Join(dir, "ballast"))
 	aside := filepath.Join(dir, "aside")
 	err := CutTail(path, int64(len(seg.data)), aside)
 	if !isNoRoom(err) {

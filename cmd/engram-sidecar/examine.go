@@ -81,7 +81,7 @@ func examineDisk(cfg config.Config) finding {
 			"make room, or set journal-max-bytes lower",
 		}
 	}
-	if name, odd := filesystems[int64(st.Type)]; odd { //nolint:unconvert,nolintlint // its width differs
+	if name, odd := filesystems[int64(st.Type)]; odd { //nolint:unconvert,nolintlint // it is an int32 on some architectures
 		return finding{what, gradeWarning, said + ", on " + name, "put the data directory on a disk that stays"}
 	}
 	return well(what, "%s", said)

@@ -234,9 +234,11 @@ func TestStatusIsWatchedThroughARestart(t *testing.T) {
 		if i == 2 {
 			go r.stop() // what the watch says meanwhile has to be read
 		}
-		for lines.Scan() && !strings.Contains(lines.Text(), says) { //nolint:revive // until it says so
+		heard := false
+		for !heard && lines.Scan() {
+			heard = strings.Contains(lines.Text(), says)
 		}
-		if !strings.Contains(lines.Text(), says) {
+		if !heard {
 			t.Fatalf("it never said %q", says)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -56,7 +57,7 @@ func (s *siege) say(conn *grpc.ClientConn, method string, messages [][]byte, opt
 	}
 	_ = call.CloseSend() // likewise
 	for {
-		if err := call.RecvMsg(new([]byte)); err == io.EOF { //nolint:errorlint // grpc returns it bare
+		if err := call.RecvMsg(new([]byte)); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err

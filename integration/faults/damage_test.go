@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/engram-sidecar/engram-sidecar/integration/harness"
+	"github.com/engram-sidecar/engram-sidecar/integration/smalldisk"
 )
 
 const damagedOf = 300 // observations in the directory that is damaged
@@ -59,7 +60,7 @@ func TestFaultDamage(t *testing.T) {
 // stopped makes the data directory: three hundred acked observations in several generations, none of them delivered.
 func stopped(t *testing.T) string {
 	t.Helper()
-	disk := newTmpfs(t, 2800<<10) // generations of some 330 KiB
+	disk := smalldisk.New(t, 2800<<10, 0) // generations of some 330 KiB
 	sidecar := harness.NewSidecar(t, harness.Binary(t), "--store", "engram://"+harness.FreeAddress(t))
 	sidecar.Dir = filepath.Join(disk, "data")
 	sidecar.Start()

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/engram-sidecar/engram-sidecar/integration/harness"
+	"github.com/engram-sidecar/engram-sidecar/integration/smalldisk"
 )
 
 // TestFaultFullDisk fills disks of many sizes: by what the clients bring, and by what somebody else brings, to the last
@@ -51,7 +52,7 @@ func TestFaultFullDisk(t *testing.T) {
 // fillDisk is the life of a sidecar on a disk of its own. It returns how long it took from space to the next ack, and
 // false where the disk was too small for a session.
 func fillDisk(t *testing.T, size int64) (time.Duration, bool) {
-	disk := newTmpfs(t, size)
+	disk := smalldisk.New(t, size, 0)
 	oracle := harness.NewOracle()
 	store := harness.NewEngram(t, oracle)
 	store.Stop()
@@ -151,21 +152,6 @@ func judgeSpeaker(t *testing.T, s *harness.Sidecar, oracle *harness.Oracle, say 
 	if want := (harness.Balance{Accepted: say.acked, Delivered: say.acked}); b != want || uint64(verdict.Stored) != say.acked {
 		t.Errorf("balance %+v and %d in the store: expected %+v", b, verdict.Stored, want)
 	}
-}
-
-func newTmpfs(t *testing.T, size int64) string {
-	t.Helper()
-	needs(t, "root")
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
-		t.Fatalf("mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Errorf("unmount the tmpfs: %v", err)
-		}
-	})
-	return dir
 }
 
 func freeOf(t *testing.T, dir string) uint64 {

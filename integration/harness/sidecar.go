@@ -248,7 +248,11 @@ func (b Balance) Even() bool {
 
 // Status is what /api/status says, as far as tests look at it.
 type Status struct {
-	Balance  *Balance `json:"balance"`
+	Uptime  float64  `json:"uptime_seconds"`
+	Balance *Balance `json:"balance"`
+	Edge    struct {
+		Expired uint64 `json:"expired"` // sessions, since the start
+	} `json:"edge"`
 	Recovery struct {
 		Torn    uint64 `json:"torn_bytes"`
 		Rebuilt bool   `json:"rebuilt"`

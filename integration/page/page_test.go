@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -246,7 +245,8 @@ func TestPictureOfTheReadme(t *testing.T) {
 			r.store.Stop()
 		}
 		end := r.observe(part.app)
-		time.Sleep(12 * time.Second)
+		from := r.uptime()
+		r.sidecar.Await("so much of the charts", func() (bool, error) { return r.uptime() > from+12, nil })
 		if part.away {
 			r.store.Start()
 		}
@@ -255,6 +255,16 @@ func TestPictureOfTheReadme(t *testing.T) {
 		}
 	}
 	p.shot(picture)
+}
+
+// uptime is how many seconds the sidecar has run.
+func (r *rig) uptime() float64 {
+	r.Helper()
+	status, err := r.sidecar.Status()
+	if err != nil {
+		r.Fatal(err)
+	}
+	return status.Uptime
 }
 
 // write makes so many observations and waits until nothing is pending.

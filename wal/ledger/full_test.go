@@ -3,61 +3,26 @@ package ledger
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/engram-sidecar/engram-sidecar/integration/smalldisk"
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
-
-// smallDisk mounts a file system in memory that has that many bytes.
-func smallDisk(t *testing.T, size int) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0700", size)); err != nil {
-		if os.Getenv("REQUIRE_FAULTS") == "1" {
-			t.Fatalf("REQUIRE_FAULTS=1: mounting a tmpfs: %v", err)
-		}
-		t.Skipf("a full disk: mounting a tmpfs needs root: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
-// fillUp writes a file until the disk has not one byte left.
-func fillUp(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for size := 64 << 10; size > 0; {
-		if _, err := f.Write(make([]byte, size)); errors.Is(err, unix.ENOSPC) {
-			size /= 2
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // While the ledger's disk is full the marks stay in memory, nothing is released, and the bound on letters holds; when there
 // is room again all of it is written, as if nothing had been.
 func TestFullDisk(t *testing.T) {
-	disk := smallDisk(t, 1<<20)
+	disk := smalldisk.New(t, 1<<20, 0)
 	s := newShopIn(t, disk)
 	s.write(opened(1))
 	all := s.fill(1, 0)
 	s.flush()
 	ballast := filepath.Join(disk, "ballast")
-	fillUp(t, ballast)
+	smalldisk.Fill(t, ballast)
 	s.deliver(1, all[2:]...)
 	big := observed(1, 1)
 	big.Payload = bytes.Repeat([]byte{1}, 25<<10)
@@ -100,7 +65,7 @@ func TestFullDisk(t *testing.T) {
 // A directory whose disk is full opens all the same where there is a file, so that it can be drained.
 func TestBuildOnAFullDisk(t *testing.T) {
 	d := newDesk(t)
-	disk := smallDisk(t, 1<<20)
+	disk := smalldisk.New(t, 1<<20, 0)
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +80,7 @@ func TestBuildOnAFullDisk(t *testing.T) {
 	l := letterAt(more[0], observed(2, 1))
 	l.Payload = bytes.Repeat([]byte{1}, 300<<10)
 	d.commit(l.record())
-	d.reload(func() { fillUp(t, filepath.Join(disk, "ballast")) })
+	d.reload(func() { smalldisk.Fill(t, filepath.Join(disk, "ballast")) })
 	want := wal.Tally{Accepted: 2003, Delivered: 1000, Dead: 1}
 	d.balanced(want)
 	if err := os.Remove(filepath.Join(disk, "ballast")); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/engram-sidecar/engram-sidecar/integration/smalldisk"
 	"github.com/engram-sidecar/engram-sidecar/proxy/store"
 )
 
@@ -91,22 +92,9 @@ func TestNoRoomForNewIndex(t *testing.T) {
 
 // TestFullDisk fills a small file system to each of many marks, and gives it room again.
 func TestFullDisk(t *testing.T) {
-	root := t.TempDir()
-	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=64k"); err != nil {
-		t.Skipf("needs the right to mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(root, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	resize := func(size string) {
-		if err := unix.Mount("tmpfs", root, "tmpfs", unix.MS_REMOUNT, "size="+size); err != nil {
-			t.Fatal(err)
-		}
-	}
+	root := smalldisk.New(t, 64<<10, 0)
 	for kib := 100; kib < 600; kib += 7 {
-		resize("16m")
+		smalldisk.Resize(t, root, 16<<20)
 		dir := filepath.Join(root, fmt.Sprintf("store-%d", kib))
 		s := open(t, dir, Config{SegmentRows: 8})
 		var fs unix.Statfs_t
@@ -114,10 +102,10 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		used := int(fs.Blocks-fs.Bfree) * 4
-		resize(fmt.Sprintf("%dk", used-80+kib))
+		smalldisk.Resize(t, root, int64(used-80+kib)<<10)
 		next := fillUp(t, s)
 		wantTulips(t, s, 1, next-1)
-		resize("16m")
+		smalldisk.Resize(t, root, 16<<20)
 		mustPut(t, s, tulips(next, 10)...)
 		wantTulips(t, s, 1, next+9)
 		if err := s.Close(); err != nil {
