@@ -260,6 +260,7 @@ type rig struct {
 	store   *fakeStore
 	journal *fakeJournal
 	sink    *fakeSink
+	reports Sink // in the place of sink, or nil
 	log     bytes.Buffer
 	f       *Forwarder
 
@@ -281,8 +282,11 @@ func newRig(t testing.TB, cfg Config) *rig {
 // start makes a Forwarder and runs it until stop.
 func (g *rig) start() {
 	g.t.Helper()
+	if g.reports == nil {
+		g.reports = g.sink
+	}
 	f, err := New(g.cfg, Deps{
-		Queue: g.queue, Cache: g.cache, Store: g.store, Source: g.journal, Sink: g.sink,
+		Queue: g.queue, Cache: g.cache, Store: g.store, Source: g.journal, Sink: g.reports,
 		Logger: hclog.New(&hclog.LoggerOptions{Output: &g.log, Level: hclog.Debug}),
 	})
 	if err != nil {
