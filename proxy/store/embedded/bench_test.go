@@ -9,13 +9,13 @@ import (
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
 
-// episodes returns n records with ids that no other call gives, and indexes from first on.
-func episodes(first uint64, n int) []wal.Record {
+// episodes returns n records with ids that no other call gives, indexes from first on, and vectors by their indexes.
+func episodes(first uint64, n int, vector func(index uint64) []float32) []wal.Record {
 	records := make([]wal.Record, n)
 	for i := range records {
 		index := first + uint64(i)
 		id := fmt.Sprintf("0190a3f2-%08x-%d", index*2654435761%(1<<32), index)
-		records[i] = storetest.Record(wal.FormEpisode, index, "bench", id, "a line of some length that someone has observed", vectorOf(index))
+		records[i] = storetest.Record(wal.FormEpisode, index, "bench", id, "a line of some length that someone has observed", vector(index))
 	}
 	return records
 }
@@ -44,7 +44,7 @@ func BenchmarkPut(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
-				batch := episodes(next, size)
+				batch := episodes(next, size, vectorOf)
 				next += uint64(size)
 				b.StartTimer()
 				for _, err := range s.Put(b.Context(), batch) {

@@ -15,7 +15,8 @@ type worker struct {
 	sifts    bool
 	results  []found    // by search
 	products []product  // of one row's sketch, in use again for the next row
-	likely   [][]likely // rows of this chunk, by search
+	likely   [][]likely // rows of this chunk that can be among the best, by search
+	unsure   [][]likely // that cannot, and may reach the threshold or not
 	sketcher sketcher
 }
 
@@ -36,7 +37,7 @@ func (p *pass) newWorker() *worker {
 	n := len(p.searches)
 	w := &worker{
 		pass: p, sifts: len(p.view.rows) >= p.store.cfg.sketchFrom, results: make([]found, n), products: make([]product, 0, n),
-		likely: make([][]likely, n), sketcher: sketcher{store: p.store},
+		likely: make([][]likely, n), unsure: make([][]likely, n), sketcher: sketcher{store: p.store},
 	}
 	for i, q := range p.searches {
 		w.results[i].top.k = q.k
@@ -52,10 +53,12 @@ func (w *worker) chunk(start, end int) {
 	for i := range w.likely {
 		q, f := w.pass.searches[i], &w.results[i]
 		slices.SortFunc(w.likely[i], func(a, b likely) int { return cmp.Compare(b.upper, a.upper) }) // the bar rises soonest
-		for rest := w.likely[i]; len(rest) > 0; {
-			rest = rest[w.judge(q, rest, f):]
+		for _, rest := range [][]likely{w.likely[i], w.unsure[i]} {
+			for len(rest) > 0 {
+				rest = rest[w.judge(q, rest, f):]
+			}
 		}
-		w.likely[i] = w.likely[i][:0]
+		w.likely[i], w.unsure[i] = w.likely[i][:0], w.unsure[i][:0]
 	}
 	w.sketcher.flush()
 }
@@ -112,8 +115,13 @@ func (w *worker) sift(seg *segmentView, place, position int) bool {
 		}
 	}
 	for _, p := range products {
-		i := p.search
-		w.likely[i] = w.pass.searches[i].sift(w.likely[i], number, p.value, factor, off, &w.results[i])
+		i, q, f := p.search, w.pass.searches[p.search], &w.results[p.search]
+		switch l := q.sift(number, p.value, factor, off, f); {
+		case f.top.wants(candidate{score: l.upper}) && l.upper >= q.threshold:
+			w.likely[i] = append(w.likely[i], l)
+		case q.counts(&l):
+			w.unsure[i] = append(w.unsure[i], l)
+		}
 	}
 	return true
 }
@@ -132,31 +140,23 @@ func (w *worker) sketch(seg *segmentView, place int) bool {
 	return false
 }
 
-// sift appends a row to those whose vectors have to be looked at, unless its sketch says enough: that it does not reach the
-// threshold, or that it does and others are better.
-func (q *search) sift(to []likely, number uint32, product int32, factor, off float32, f *found) []likely {
+// sift counts a row by its sketch, as far as that can tell.
+func (q *search) sift(number uint32, product int32, factor, off float32, f *found) likely {
 	lower, upper := q.sketched.bounds(product, factor, off)
 	if upper < -1 {
 		upper = -1 // the least that a score can be
 	}
+	l := likely{row: number, upper: upper, counted: lower >= q.threshold || q.threshold <= -1}
 	f.considered++
-	if upper < q.threshold {
-		return to
-	}
-	counted := lower >= q.threshold || q.threshold <= -1
-	if counted {
+	if l.counted {
 		f.above++
 	}
-	l := likely{row: number, upper: upper, counted: counted}
-	if !q.needs(&l, f) {
-		return to
-	}
-	return append(to, l)
+	return l
 }
 
-// needs says that only the vector can tell whether a row counts, or belongs to the best.
-func (q *search) needs(l *likely, f *found) bool {
-	return f.top.wants(candidate{score: l.upper}) || (!l.counted && q.meets == nil)
+// counts says that only the vector can tell whether the row reaches the threshold, and somebody wants to know.
+func (q *search) counts(l *likely) bool {
+	return !l.counted && l.upper >= q.threshold && q.meets == nil
 }
 
 // judge compares vectors with the cue, and returns how many rows it is done with.
@@ -170,7 +170,7 @@ func (w *worker) judge(q *search, rows []likely, f *found) (done int) {
 	}()
 	for ; done < len(rows); done++ {
 		l := &rows[done]
-		if !q.needs(l, f) {
+		if !f.top.wants(candidate{score: l.upper}) && !q.counts(l) {
 			continue
 		}
 		seg, place := w.pass.view.at(l.row)
