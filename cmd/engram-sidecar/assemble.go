@@ -87,17 +87,26 @@ func assemble(cfg config.Config, log hclog.Logger, parts *actor.Group) (*sidecar
 
 func (s *sidecar) listen(parts *actor.Group) (err error) {
 	if s.http, err = listen("admin-listen", s.cfg.AdminListen, nil, s.log); err != nil {
-		return err
+		return s.runsAlready(err)
 	}
 	if s.cfg.AdminTLS {
 		s.http = tls.NewListener(s.http, s.guard.certificates.ServerForAnyone("http/1.1"))
 	}
 	parts.Defer("admin listener", func() error { return closeListener(s.http) })
 	if s.grpc, err = listen("listen", s.cfg.Listen, s.cfg.ListenUsers, s.log); err != nil {
-		return err
+		return s.runsAlready(err)
 	}
 	parts.Defer("gRPC listener", func() error { return closeListener(s.grpc) })
 	return nil
+}
+
+// runsAlready says of a listener that could not be had whether that is because this very sidecar runs already.
+func (s *sidecar) runsAlready(err error) error {
+	holder, unknown := wal.LockHolder(s.cfg.DataDir)
+	if unknown != nil || holder == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s is held by %s: a sidecar runs already (%w)", wal.ErrLocked, s.cfg.DataDir, holder, err)
 }
 
 // closeListener closes a listener that its server may have closed before.

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 
 	"github.com/engram-sidecar/engram-sidecar/cmd/engram-sidecar/internal/config"
 	"github.com/engram-sidecar/engram-sidecar/proxy/access"
@@ -19,18 +20,18 @@ type guard struct {
 func newGuard(cfg config.Config) (g guard, err error) {
 	if cfg.TokenFile != "" {
 		if g.tokens, err = access.LoadRing(cfg.TokenFile); err != nil {
-			return g, badConfig(err)
+			return g, badConfig(fmt.Errorf("token-file: %w", err))
 		}
 	}
 	g.adminTokens = g.tokens
 	if cfg.AdminTokenFile != "" {
 		if g.adminTokens, err = access.LoadRing(cfg.AdminTokenFile); err != nil {
-			return g, badConfig(err)
+			return g, badConfig(fmt.Errorf("admin-token-file: %w", err))
 		}
 	}
 	if cfg.TLSCert != "" {
 		if g.certificates, err = access.LoadCertificates(cfg.TLSCert, cfg.TLSKey, cfg.TLSClientCA); err != nil {
-			return g, badConfig(err)
+			return g, badConfig(fmt.Errorf("tls-cert, tls-key, tls-client-ca: %w", err))
 		}
 	}
 	return g, nil

@@ -52,6 +52,7 @@ func (r *run) acknowledged(ack *engramv1.ObservationAck, sequence uint64) error 
 func (r *run) settle() {
 	p := r.ack()
 	r.sum.Acked++
+	r.heard()
 	r.latency.add(time.Since(p.first))
 }
 

@@ -14,6 +14,7 @@ type Config struct {
 	Window   int           // most observations that are sent and not acked; default 256
 	RetryFor time.Duration // how long a lost connection is tried again; default 5 minutes
 	Linger   time.Duration // how long an interrupted run waits for the acks it is owed; default 3 s
+	Patience time.Duration // how long owed acks may stay out before Notice is told; default 5 s
 
 	SkipInvalid bool // leave out what is invalid and go on
 	FromStart   bool // the input is that of an earlier run of the session: leave out what the session already has
@@ -49,6 +50,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Linger == 0 {
 		c.Linger = 3 * time.Second
+	}
+	if c.Patience == 0 {
+		c.Patience = 5 * time.Second
 	}
 	if c.Progress == nil {
 		c.Progress = func(Summary) {}

@@ -23,6 +23,7 @@ type run struct {
 	interrupt <-chan struct{} // nil when it has been seen
 	unpause   bool            // the session is paused: resume it before anything else
 	hold      <-chan time.Time
+	silence   silence
 	skip      uint64 // observations still to leave out because the session has them
 	hungUp    bool   // the present connection was half-closed
 	closing   bool   // the session's close was sent on some connection
@@ -123,6 +124,7 @@ func (r *run) stream() error {
 			r.interrupted()
 		case <-progress.C:
 			r.cfg.Progress(r.summary())
+			r.mind(time.Now())
 		case <-r.hard.Done():
 			err = fmt.Errorf("stopped waiting after %v: %d observations were sent and are not acknowledged", r.cfg.Linger, r.summary().Owed())
 		}

@@ -205,6 +205,19 @@ type failing struct{ err error }
 
 func (f *failing) Read([]byte) (int, error) { return 0, f.err }
 
+// A sidecar that has no room for a moment is waited for, and not in silence.
+func TestWhoIsHeldUpIsToldWhy(t *testing.T) {
+	fake := &sidecar{overload: map[uint64]bool{30: true}}
+	var notices []string
+	cfg := Config{Patience: time.Millisecond, Notice: func(f string, args ...any) { notices = append(notices, fmt.Sprintf(f, args...)) }}
+	sum, err := Run(context.Background(), serve(t, fake), cfg, linesOf(numbered(40)))
+	checkError(t, err, nil, "")
+	said := strings.Join(notices, "; ")
+	if sum.Acked != 40 || !strings.Contains(said, "no ack has come for 1ms: the sidecar holds the stream up") || !strings.HasSuffix(said, "acks come again") {
+		t.Errorf("%+v, notices %q", sum, notices)
+	}
+}
+
 func TestGivingUpAfterAWhile(t *testing.T) {
 	fake := &sidecar{dropAt: map[uint64]drop{3: {err: lostLine}}}
 	client := serve(t, fake)
