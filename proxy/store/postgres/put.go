@@ -15,59 +15,38 @@ import (
 // Put stores the batch, as far as it can in one transaction, and returns an error for each record, nil for those that are
 // committed or superseded. See the package comment for how refusals are told apart.
 func (s *Store) Put(ctx context.Context, batch []wal.Record) []error {
-	d := delivery{store: s, batch: batch, errs: make([]error, len(batch))}
-	d.prepare()
-	if len(d.todo) == 0 {
-		return d.errs
+	rd := reader{journal: s.cfg.Journal[:]}
+	d := store.NewDelivery(batch, rd.row)
+	if len(d.Items) == 0 {
+		return d.Answers()
 	}
 	ctx, done, err := s.enter(ctx)
 	if err != nil {
-		d.giveUp(err)
-		return d.errs
+		d.GiveUp(err)
+		return d.Answers()
 	}
 	defer done()
-	d.deliver(ctx)
-	return d.errs
+	s.deliver(ctx, d)
+	return d.Answers()
 }
 
-// delivery is one Put: the records without an answer, in order, and the answers of the others.
-type delivery struct {
-	store *Store
-	batch []wal.Record
-	errs  []error
-
-	todo []int      // places in batch
-	rows [][][]byte // their parameters
-}
-
-// prepare makes the rows, and leaves out what can be none.
-func (d *delivery) prepare() {
-	rd := reader{journal: d.store.cfg.Journal[:]}
-	d.todo, d.rows = make([]int, 0, len(d.batch)), make([][][]byte, 0, len(d.batch))
-	for i := range d.batch {
-		row, err := rd.row(&d.batch[i])
-		if err != nil {
-			d.errs[i] = store.Permanent(err)
-			continue
-		}
-		d.todo, d.rows = append(d.todo, i), append(d.rows, row)
-	}
-}
+// delivery is one Put, its records as the parameters of a row.
+type delivery = store.Delivery[[][]byte]
 
 // deliver gets what a transaction needs.
-func (d *delivery) deliver(ctx context.Context) {
-	known, err := d.store.ready(ctx)
+func (s *Store) deliver(ctx context.Context, d *delivery) {
+	known, err := s.ready(ctx)
 	if err != nil {
-		d.giveUp(d.store.refused(ctx, err))
+		d.GiveUp(s.refused(ctx, err))
 		return
 	}
-	conn, err := d.store.pool.Acquire(ctx)
+	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		d.giveUp(d.store.classify(ctx, err))
+		d.GiveUp(s.classify(ctx, err))
 		return
 	}
 	defer conn.Release() // one that is broken, or within a transaction, is not used again
-	d.run(ctx, conn.Conn().PgConn(), insertInto(known))
+	s.run(ctx, d, conn.Conn().PgConn(), insertInto(known))
 }
 
 // refused classifies what ready says: an error that bears a class of its own keeps it.
@@ -87,30 +66,30 @@ const (
 
 // run stores what there is to do: all of it in one transaction, and where the server refuses a row, those before it in one,
 // that row in another, and then those behind it, in order.
-func (d *delivery) run(ctx context.Context, conn *pgconn.PgConn, statement string) {
-	together, lost := len(d.todo), 0
-	for len(d.todo) > 0 {
-		n := min(together, len(d.todo))
-		at, err := insert(ctx, conn, statement, d.rows[:n])
+func (s *Store) run(ctx context.Context, d *delivery, conn *pgconn.PgConn, statement string) {
+	together, lost := len(d.Items), 0
+	for len(d.Items) > 0 {
+		n := min(together, len(d.Items))
+		at, err := insert(ctx, conn, statement, d.Items[:n])
 		if err == nil {
-			d.done(n)
+			d.Done(n)
 			together, lost = 2*n, 0
 			continue
 		}
 		switch v := judge(err); {
 		case v.again:
 			if lost++; lost == conflicts {
-				d.giveUp(d.store.mark(fmt.Errorf("%w: %w", errTooOften, err), v.class))
+				d.GiveUp(s.mark(fmt.Errorf("%w: %w", errTooOften, err), v.class))
 			}
 		case !v.ofRow:
-			d.store.forget()
-			d.giveUp(d.store.classify(ctx, unknown(err)))
+			s.forget()
+			d.GiveUp(s.classify(ctx, unknown(err)))
 		case at > 0:
 			together = at
 		case n > 1 && at < 0: // at the commit: a constraint that is checked last
 			together = n / 2
 		default:
-			d.refuse(d.store.mark(err, v.class), v.class)
+			d.Answer(s.mark(err, v.class))
 			together = afterRefusal
 		}
 	}
@@ -123,38 +102,6 @@ func unknown(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", errUnknown, err)
-}
-
-// done takes the first n off the list.
-func (d *delivery) done(n int) { d.todo, d.rows = d.todo[n:], d.rows[n:] }
-
-// refuse answers the first on the list. What must not overtake it, where it may still be stored, is answered too.
-func (d *delivery) refuse(err error, class store.Class) {
-	first := d.todo[0]
-	d.errs[first] = err
-	d.done(1)
-	session := d.batch[first].Session
-	if class == store.ClassPermanent || session.IsZero() {
-		return
-	}
-	kept := 0
-	for n, i := range d.todo {
-		if d.batch[i].Session == session {
-			d.errs[i] = store.ErrBehind
-			continue
-		}
-		d.todo[kept], d.rows[kept] = i, d.rows[n]
-		kept++
-	}
-	d.todo, d.rows = d.todo[:kept], d.rows[:kept]
-}
-
-// giveUp answers all that is left with one reason.
-func (d *delivery) giveUp(err error) {
-	for _, i := range d.todo {
-		d.errs[i] = err
-	}
-	d.todo, d.rows = nil, nil
 }
 
 // insertInto is the statement that stores one memory, unless the one there is not older; doc.go says what older means.
