@@ -203,6 +203,12 @@ func (s *sidecar) openStore(parts *actor.Group) (err error) {
 	return nil
 }
 
+// A store that keeps versions says which it has: an older one that is pending is not shown then.
+var (
+	_ proxy.Versioner = (*embedded.Store)(nil)
+	_ proxy.Versioner = (*postgres.Store)(nil)
+)
+
 // openBackend opens the store that the settings name, for the records of a journal.
 func openBackend(cfg config.Config, journal [16]byte, log hclog.Logger) (backend, error) {
 	switch kind, _ := cfg.StoreKind(); kind {

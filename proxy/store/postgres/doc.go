@@ -37,7 +37,8 @@
 // second. And where a clock was set back, and two sessions of one journal wrote the same id, and the later was delivered
 // first, the earlier one may stay.
 //
-// Recall tells a hit's version only where it is of this sidecar's own journal: with no other can what is pending here compare.
+// Recall and Versions tell a version only where it is of this sidecar's own journal: with no other can what is pending here
+// compare.
 //
 // # What is in the database
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -266,6 +267,23 @@ func TestConflictIsTriedAgain(t *testing.T) {
 	for _, err := range s.Put(t.Context(), episodes(1, 4, 3)) {
 		if !errors.Is(err, errTooOften) || store.ClassOf(err) != store.ClassUnavailable {
 			t.Errorf("%v (%v), expected %v", err, store.ClassOf(err), errTooOften)
+		}
+	}
+}
+
+// TestVersionsOfAnotherJournal: what another sidecar has stored compares with nothing that is pending here.
+func TestVersionsOfAnotherJournal(t *testing.T) {
+	d := newDatabase(t, "")
+	ours := d.open()
+	theirs := d.open(func(c *Config) { c.Journal = [16]byte{0xbb, 2} })
+	mustPut(t, ours, record(7, 1, "ours", "fine"), record(8, 1, "both", "fine"))
+	later := record(900, 1, "both", "fine")
+	later.Time = time.Now().Add(time.Hour).UnixNano()
+	mustPut(t, theirs, record(901, 1, "theirs", "fine"), later)
+	for s, want := range map[*Store][]uint64{ours: {7, 0, 0}, theirs: {0, 900, 901}} {
+		got, err := s.Versions(t.Context(), "garden", []string{"ours", "both", "theirs"})
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v, %v; expected %v", got, err, want)
 		}
 	}
 }

@@ -161,6 +161,23 @@ func (m *memory) Recall(ctx context.Context, q store.Query) (store.Answer, error
 	return answer, nil
 }
 
+func (m *memory) Versions(ctx context.Context, space string, ids []string) ([]uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	versions := make([]uint64, len(ids))
+	for _, e := range m.entries {
+		for i, id := range ids {
+			if id == string(e.record.ID) && (e.record.Space == space || m.is("tells versions of all spaces")) {
+				versions[i] = e.record.Index
+			}
+		}
+	}
+	return versions, nil
+}
+
 func (m *memory) hit(e *entry, q *store.Query) (store.Hit, bool) {
 	h := store.Hit{ID: string(e.record.ID), Version: e.record.Index, CommittedAt: e.at, Form: e.record.Form, Body: e.record.Payload}
 	var c envelope.Circumstances
@@ -267,6 +284,8 @@ func TestSuiteCanFail(t *testing.T) {
 		{"buries while it is down", "down for a while"},
 		{"confirms what it cannot know", "an answer that is lost"},
 		{"the last one wins", "several versions at once"},
+		{"the last one wins", "versions by id"},
+		{"tells versions of all spaces", "versions by id"},
 		{"any scene will do", "recall by words"},
 	} {
 		fault, part := row[0], row[1]

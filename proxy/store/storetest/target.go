@@ -69,6 +69,7 @@ func Run(t *testing.T, open func(t *testing.T) Target) {
 		{"an answer that is lost", testUnknown},
 		{"several callers at once", testConcurrent},
 		{"several versions at once", testVersionsAtOnce},
+		{"versions by id", testVersions},
 		{"opened anew it has all", testReopen},
 		{"random history", testHistory},
 		{"recall is exact", testRecallExact},
