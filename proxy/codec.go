@@ -17,6 +17,9 @@ type Frame []byte
 // frameSlack is how much room a received frame has behind it, so that a made id can be appended to an episode in place.
 const frameSlack = 64
 
+// outgoing is a message in its wire bytes that lies in a buffer with others. Sending it gives the buffer's reference away.
+type outgoing struct{ mem.Buffer }
+
 // frameCodec passes frames through as they are, and leaves every other message to protobuf.
 type frameCodec struct{ encoding.CodecV2 }
 
@@ -24,10 +27,14 @@ func newFrameCodec() frameCodec { return frameCodec{encoding.GetCodecV2(protocod
 
 // Marshal implements encoding.CodecV2.
 func (c frameCodec) Marshal(v any) (mem.BufferSlice, error) {
-	if f, ok := v.(*Frame); ok {
-		return mem.BufferSlice{mem.SliceBuffer(*f)}, nil
+	switch m := v.(type) {
+	case *outgoing:
+		return mem.BufferSlice{m.Buffer}, nil
+	case *Frame:
+		return mem.BufferSlice{mem.SliceBuffer(*m)}, nil
+	default:
+		return c.CodecV2.Marshal(v)
 	}
-	return c.CodecV2.Marshal(v)
 }
 
 // Unmarshal implements encoding.CodecV2.

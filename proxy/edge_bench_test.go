@@ -82,7 +82,9 @@ func (r *requestsOf) one(o *observation, batch *sendBatch) {
 	if r.n%32 == 0 {
 		o.learn()
 		batch.collect(&o.pipe)
-		batch.buf = nil // the transport's
+		*batch.whole = batch.buf
+		freeAnswerBuffer(batch.whole) // the transport has written it
+		batch.whole, batch.buf = nil, nil
 	}
 }
 

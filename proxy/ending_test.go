@@ -36,7 +36,9 @@ func (s *handStream) RecvMsg(m any) error {
 
 func (s *handStream) SendMsg(m any) error {
 	var res pb.ObservationResponse
-	err := proto.Unmarshal(*m.(*Frame), &res) //nolint:forcetypeassert,errcheck // it is what the edge sends
+	sent := m.(*outgoing) //nolint:forcetypeassert,errcheck // it is what the edge sends
+	defer sent.Free()     // as gRPC does once it is written
+	err := proto.Unmarshal(sent.ReadOnlyData(), &res)
 	s.answers <- &res
 	return err
 }

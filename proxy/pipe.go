@@ -25,6 +25,7 @@ type pipe struct {
 	producer Producer
 	owner    pipeOwner
 	room     int // bytes of answers that may wait for the client
+	transit  transit
 
 	// writing is held by whoever appends to the journal or changes what may be appended: the receiver, whoever deals with a
 	// refusal, and the end of the stream, which thereby waits for the others. It is taken before the outbox's lock.
@@ -69,6 +70,7 @@ func (p *pipe) prepare(s *Server, stream grpc.ServerStream, method string, owner
 	p.s, p.stream, p.method, p.owner = s, stream, method, owner
 	p.producer = s.deps.Journal.NewProducer()
 	p.room = s.cfg.AnswerBytes
+	p.transit = newTransit()
 	p.nudged = make(chan struct{}, 1)
 	p.ending, p.halt, p.quit = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	p.start = func() { s.streams.Go(p.send) } // ends when nothing is owed, or at quit; Run waits for it

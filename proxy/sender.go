@@ -3,6 +3,8 @@ package proxy
 import (
 	"sync"
 	"time"
+
+	"google.golang.org/grpc/mem"
 )
 
 // send is the sender: it sends what is settled, in order, and leaves when nothing is owed. The next push starts another,
@@ -17,7 +19,7 @@ func (p *pipe) send() {
 	defer p.s.caught(p.method, func(err error) { p.end(err, false) })
 	batch := newSendBatch()
 	defer batches.Put(batch)
-	for {
+	for p.transit.wait(p.quit) {
 		p.learn()
 		batch.collect(p)
 		if p.news != nil {
@@ -53,10 +55,10 @@ const sendBatchBytes = 8 << 10
 
 // sendBatch is what the sender takes out of the outbox at one go.
 type sendBatch struct {
-	frame   Frame
-	ends    []int // of the messages in the buffer
+	whole   *[]byte // where buf is; nil while nothing was appended
 	buf     []byte
-	guess   int // bytes
+	ends    []int // of the messages in the buffer
+	out     outgoing
 	acks    int
 	arrived int64 // of the oldest ack
 
@@ -74,9 +76,9 @@ func newSendBatch() *sendBatch {
 	return new(sendBatch)
 }
 
-// collect encodes what is settled into a fresh buffer, which the transport keeps.
+// collect encodes what is settled into a buffer, which send hands over.
 func (b *sendBatch) collect(p *pipe) {
-	b.buf, b.ends, b.acks = nil, b.ends[:0], 0
+	b.ends, b.buf, b.acks = b.ends[:0], b.buf[:0], 0 // a sender that failed may have left something there
 	p.take(func(a *answer, text []byte) bool {
 		if a.kind == answerAck {
 			if b.acks == 0 {
@@ -93,7 +95,6 @@ func (b *sendBatch) collect(p *pipe) {
 		return b.encode(p, a, text)
 	})
 	b.letGo(p)
-	b.guess = min(max(len(b.buf), 256), sendBatchBytes+512) // what comes is likely to be as much as this
 }
 
 // encode appends one message, and says whether there is room for more.
@@ -118,8 +119,9 @@ func (b *sendBatch) letGo(p *pipe) {
 
 // begin makes room for a message to be appended to buf, and end notes where it ends.
 func (b *sendBatch) begin() {
-	if b.buf == nil {
-		b.buf = make([]byte, 0, max(b.guess, 256))
+	if b.whole == nil {
+		b.whole = newAnswerBuffer()
+		b.buf = *b.whole
 	}
 }
 
@@ -128,13 +130,27 @@ func (b *sendBatch) end() (more bool) {
 	return len(b.buf) < sendBatchBytes
 }
 
+// send hands all that was collected to gRPC, and with it the buffer.
 func (b *sendBatch) send(p *pipe) error {
-	defer func() { b.frame, b.buf = nil, nil }() // they are the transport's now
+	if b.whole == nil {
+		return nil
+	}
+	defer func() { b.out = outgoing{} }()
+	*b.whole = b.buf
+	left := p.transit.hand(b.whole)
+	b.whole, b.buf = nil, nil
 	start := 0
-	for _, end := range b.ends {
-		b.frame = b.buf[start:end:end]
+	for i, end := range b.ends {
+		if i == len(b.ends)-1 {
+			b.out.Buffer, left = left, nil
+		} else {
+			b.out.Buffer, left = mem.SplitUnsafe(left, end-start)
+		}
 		start = end
-		if err := p.stream.SendMsg(&b.frame); err != nil {
+		if err := p.stream.SendMsg(&b.out); err != nil {
+			if left != nil {
+				left.Free()
+			}
 			return err
 		}
 	}

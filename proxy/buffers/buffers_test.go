@@ -7,7 +7,7 @@ import (
 
 func TestGetGivesTheLengthAndLittleMore(t *testing.T) {
 	var p Pool
-	for _, n := range []int{0, 1, 1025, 2048, 2049, 3300, 3584, 3585, 4096, 4097, 16384, 32768, 32769, 1 << 20} {
+	for _, n := range []int{0, 1, 1025, 2048, 2049, 3300, 3456, 3457, 4096, 4097, 16384, 32768, 32769, 1 << 20} {
 		b := p.Get(n)
 		if len(*b) != n || n > 1024 && cap(*b) > 2*n {
 			t.Errorf("%d: length %d, capacity %d; want that length, and at most twice as much memory", n, len(*b), cap(*b))
