@@ -73,8 +73,38 @@ func oneDirectory(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// lies says whether a path is in a directory, or is it. What is not there yet is judged by what it will be in.
+func lies(path, dir string) bool {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return false // whoever opens it says why
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return false
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return false
+	}
+	for {
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			path = real
+		}
+		if path == dir {
+			return true
+		}
+		up := filepath.Dir(path)
+		if up == path {
+			return false
+		}
+		path = up
+	}
+}
+
 // copyDataDir copies a data directory with its embedded store, and says what is in the copy.
 func (p *program) copyDataDir(ctx context.Context, did, from, to string) error {
+	if lies(to, from) {
+		return badConfig(fmt.Errorf("%s lies in %s: the copy would go with what it is a copy of: name a directory elsewhere, on another disk at best", to, from))
+	}
 	var stored int64
 	c, err := recovery.Copy(ctx, from, to, func(ctx context.Context) (err error) {
 		stored, err = embedded.Copy(ctx, storeDir(from), storeDir(to))

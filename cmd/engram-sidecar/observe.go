@@ -137,7 +137,11 @@ func (p *program) input(file string) (io.ReadCloser, int64, error) {
 		return nil, 0, usage("--file: %w", err)
 	}
 	size := int64(-1)
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+	switch info, err := f.Stat(); {
+	case err == nil && info.IsDir():
+		_ = f.Close() // nothing was read
+		return nil, 0, usage("--file: %s is a directory: expected a file of lines", file)
+	case err == nil && info.Mode().IsRegular():
 		size = info.Size()
 	}
 	return f, size, nil

@@ -48,6 +48,9 @@ words: it finds what is said in like words, not what means the same. See go doc 
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.count == 0 {
+				return usage("--count: expected 1 or more, got 0")
+			}
 			return p.recall(cmd.Context(), o, strings.Join(args, " "))
 		},
 	}
