@@ -55,42 +55,13 @@ func TestFaultDamagedStore(t *testing.T) {
 
 func (d *damage) checkStore(t *testing.T, random *rand.Rand, from string) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "data")
-	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
-	for _, private := range []string{dir, filepath.Join(dir, "store")} {
-		if err := os.Chmod(private, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	d.do(t, random, dir)
 	sidecar := harness.NewSidecar(t, harness.Binary(t))
-	sidecar.Dir = dir
+	sidecar.Dir = copyData(t, from)
+	d.do(t, random, sidecar.Dir)
 	sidecar.Start()
-	rpc := engramv1.NewEngramServiceClient(sidecar.Connect())
 	missing := 0
 	for n := uint64(1); n <= storedIn; n++ {
-		want := harness.EpisodeOf(harness.Observation{Session: "speaker", Sequence: n})
-		answer, err := rpc.Recall(t.Context(), &engramv1.RecallRequest{MaxResults: 1, Cue: &engramv1.Cue{
-			CueType: &engramv1.Cue_Embedding{Embedding: &engramv1.EmbeddingCue{Vector: want.GetEmbedding()}},
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		found := false
-		for _, m := range answer.GetMemories() {
-			if m.GetContent() != want.GetWhat() {
-				continue // the next best, where the best is damaged
-			}
-			found = true
-			for i, x := range m.GetEmbedding() {
-				if x != want.GetEmbedding()[i] {
-					t.Fatalf("memory %d is recalled with another embedding, at %d: %v, expected %v", n, i, x, want.GetEmbedding()[i])
-				}
-			}
-		}
-		if !found {
+		if !recalledFirst(t, sidecar, n) {
 			missing++
 		}
 	}
@@ -104,4 +75,47 @@ func (d *damage) checkStore(t *testing.T, random *rand.Rand, from string) {
 		t.Errorf("%d of %d memories are not recalled any more, expected none missing", missing, storedIn)
 	}
 	sidecar.Kill()
+}
+
+// copyData copies a data directory to one of its own.
+func copyData(t *testing.T, from string) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "data")
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	for _, private := range []string{dir, filepath.Join(dir, "store")} {
+		if err := os.Chmod(private, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// recalledFirst says whether the speaker's n. observation is the first to be recalled by its own embedding. It fails where it is
+// recalled with another.
+func recalledFirst(t *testing.T, sidecar *harness.Sidecar, n uint64) bool {
+	t.Helper()
+	want := harness.EpisodeOf(harness.Observation{Session: "speaker", Sequence: n})
+	answer, err := engramv1.NewEngramServiceClient(sidecar.Connect()).Recall(t.Context(), &engramv1.RecallRequest{
+		MaxResults: 1, Cue: &engramv1.Cue{
+			CueType: &engramv1.Cue_Embedding{Embedding: &engramv1.EmbeddingCue{Vector: want.GetEmbedding()}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, m := range answer.GetMemories() {
+		if m.GetContent() != want.GetWhat() {
+			continue // the next best, where the best is damaged
+		}
+		found = true
+		for i, x := range m.GetEmbedding() {
+			if x != want.GetEmbedding()[i] {
+				t.Fatalf("memory %d is recalled with another embedding, at %d: %v, expected %v", n, i, x, want.GetEmbedding()[i])
+			}
+		}
+	}
+	return found
 }
