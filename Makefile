@@ -7,6 +7,8 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TESTFLAGS ?=
 TESTARGS ?=
 BENCHFLAGS ?=
+# Where the measurements are written: a look, or a part of them, does not take the place of the whole.
+BENCHDOC ?= $(if $(filter --quick --only --only=%,$(BENCHFLAGS)),bin/performance.md,docs/performance.md)
 # What runs the tests, and which of them `make test` leaves to targets of their own.
 GOTEST ?= go test
 SKIP ?= ^TestFault[A-Z]
@@ -29,8 +31,8 @@ run: build ## build, and serve on the embedded store
 demo: ## stream a real text, kill -9 on the way, lose nothing
 	go run ./integration/demo
 
-bench: build ## measure the standard set and write docs/performance.md (about an hour; BENCHFLAGS=--quick for a look)
-	bin/engram-sidecar bench --standard --write docs/performance.md $(BENCHFLAGS)
+bench: build ## measure the standard set and write docs/performance.md (about an hour; BENCHFLAGS=--quick for a look, in bin/)
+	bin/engram-sidecar bench --standard --write $(BENCHDOC) $(BENCHFLAGS)
 
 test: ## run every test that needs no root (TESTFLAGS adds flags)
 	$(GOTEST) $(TESTFLAGS) -skip '$(SKIP)' ./... $(TESTARGS)
