@@ -2,13 +2,18 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
@@ -191,5 +196,34 @@ func TestAQuotaCostsNoMemory(t *testing.T) {
 	}
 	if err := (Config{Quota: Quota{Messages: -1}}).Validate(); err == nil {
 		t.Error("a quota below nothing is taken")
+	}
+}
+
+// The user that the kernel names at the other end of a Unix socket arrives where quotas are kept.
+func TestTheUserOfASocketHasAQuota(t *testing.T) {
+	e := newEdge(t, Config{Quota: Quota{Messages: 1}})
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- e.grpc.Serve(e.limit(access.OnlyUsers(l, []int{os.Getuid()}, nil))) }() // ends with the server
+	conn, err := grpc.NewClient("unix://"+l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = pb.NewEngramServiceClient(conn).Remember(e.ctx, &pb.RememberRequest{MemoryType: &pb.RememberRequest_Episode{Episode: episode("")}})
+	if err := errors.Join(err, conn.Close()); err != nil {
+		t.Fatal(err)
+	}
+	e.stop()
+	<-e.ended
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	e.quotas.mu.Lock()
+	defer e.quotas.mu.Unlock()
+	if who := access.UserAddr(os.Getuid()).String(); e.quotas.clients[who] == nil {
+		t.Errorf("%q has no quota: %v", who, e.quotas.clients)
 	}
 }
