@@ -27,7 +27,7 @@ func TestClientThatNeverReadsIsBounded(t *testing.T) {
 				}
 			}()
 			if acks == "cumulative,indexed" { // its acks are few: the news are what piles up
-				e.journal.await(func() bool { return len(e.journal.durable) > 5000 })
+				e.journal.await(func() bool { return len(e.journal.durable) > 500 })
 			} else {
 				await(t, "the receiver to stop reading", e.stalled())
 			}

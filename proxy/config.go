@@ -26,9 +26,15 @@ type Config struct {
 	MaxConnections int
 	// Quota bounds what one client may write; nothing by default.
 	Quota Quota
+	// MaxCancelled bounds the calls a second that one connection may go on taking back, 500 by default; above it the
+	// connection is read more slowly. Key: max-cancelled-calls.
+	MaxCancelled int
+	// MaxBarren bounds the messages a second that bring nothing durable, over all streams that send many of them in a row,
+	// 10,000 by default; above it these are read more slowly. Key: max-refused-messages.
+	MaxBarren int
 
-	// AnswerBytes bounds the answers that wait for one client to read them, 128 KiB by default. With what gRPC itself
-	// holds of a stream (64 KiB either way) a client that never reads costs 256 KiB. Key: answer-buffer-bytes.
+	// AnswerBytes bounds the answers that wait for one client to read them, 128 KiB by default. Of one that reads
+	// nothing less is kept: it is not read any more once 16 KiB wait behind what gRPC cannot get rid of. Key: answer-buffer-bytes.
 	AnswerBytes int
 	// WindowBytes bounds what one stream has in the journal and not yet durable, 4 MiB by default. Key: stream-window-bytes.
 	WindowBytes int
@@ -54,6 +60,8 @@ func (c Config) withDefaults() Config {
 		{&c.MaxMessageBytes, 1 << 20},
 		{&c.MaxStreams, 1024},
 		{&c.MaxConnections, 16_384},
+		{&c.MaxCancelled, 500},
+		{&c.MaxBarren, 10_000},
 		{&c.AnswerBytes, 128 << 10},
 		{&c.WindowBytes, 4 << 20},
 	} {
@@ -86,6 +94,8 @@ func (c Config) Validate() error {
 		{"max-episode-bytes", c.MaxEpisodeBytes, 4 << 10, c.MaxMessageBytes},
 		{"max-streams-per-connection", c.MaxStreams, 1, 1 << 20},
 		{"max-connections", c.MaxConnections, 1, 1 << 20},
+		{"max-cancelled-calls", c.MaxCancelled, 1, 1 << 20},
+		{"max-refused-messages", c.MaxBarren, 1, 1 << 24},
 		{"answer-buffer-bytes", c.AnswerBytes, 4 << 10, 1 << 30},
 		{"stream-window-bytes", c.WindowBytes, 1, 1 << 30},
 		{"client-bytes-per-second", c.Quota.Bytes, 0, maxQuota},

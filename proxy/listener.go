@@ -24,7 +24,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if n := l.s.connections.Add(1); n <= int64(l.s.bounds().MaxConnections) {
-			return &countedConn{Conn: conn, s: l.s}, nil
+			return &countedConn{Conn: conn, s: l.s, closed: make(chan struct{})}, nil
 		}
 		l.s.connections.Add(-1)
 		if time.Since(l.said) > time.Second {
@@ -37,12 +37,17 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 
 type countedConn struct {
 	net.Conn
-	s    *Server
-	once sync.Once
+	s      *Server
+	once   sync.Once
+	closed chan struct{} // by Close
+	debt   debt          // of calls that its client has taken back
 }
 
 // Close implements net.Conn.
 func (c *countedConn) Close() error {
-	c.once.Do(func() { c.s.connections.Add(-1) })
+	c.once.Do(func() {
+		c.s.connections.Add(-1)
+		close(c.closed)
+	})
 	return c.Conn.Close()
 }

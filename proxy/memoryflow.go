@@ -28,6 +28,7 @@ type memoryFlow struct {
 
 	frame   Frame // the receiver's
 	in      envelope.MemoryFlow
+	barren  int // requests since the last one that was accepted, or was a recall
 	manners manners
 	opened  chan struct{}      // closed when the session is attached
 	recalls chan recallOnFlow  // closed by the receiver when there will be none any more
@@ -62,6 +63,9 @@ func (f *memoryFlow) receiveAll() {
 		if err := f.handle(refusal); err != nil {
 			f.end(err, true)
 			return
+		}
+		if f.barren++; f.barren > 0 && f.barren%barrenFew == 0 {
+			f.s.pace(f.halt)
 		}
 		f.frame, f.in = nil, envelope.MemoryFlow{} // an idle stream does not keep its last message
 	}
@@ -133,6 +137,7 @@ func (f *memoryFlow) handle(refusal error) error {
 		return f.remember(space)
 	case envelope.AskRecall:
 		f.recall(space)
+		f.barren = -1
 	case envelope.AskSubscribe:
 		f.subscribe(space)
 	case envelope.AskControl:
@@ -171,6 +176,7 @@ func (f *memoryFlow) remember(space string) error {
 		}
 		switch {
 		case err == nil, errors.Is(err, errEnded):
+			f.barren = -1
 			return nil
 		case errors.Is(err, wal.ErrRefused): // comes before ErrFull, which it is too
 			f.learn() // answers those before it, and rolls back

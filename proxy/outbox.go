@@ -17,6 +17,9 @@ type outbox struct {
 	owed    int // acks that are not settled
 	unasked int // messages that no request asked for
 
+	handing bool // the sender is about to give the transport what it has taken, or waits until it can
+	since   int  // bytes that were queued since it took that
+
 	start   func() // starts a sender
 	sending bool   // a sender is at work
 	poked   bool   // it has something to look at that is not in here
@@ -44,6 +47,7 @@ func (o *outbox) push(a answer, text []byte) {
 	c.answers[c.n] = a
 	c.n++
 	o.bytes += costOf(&a)
+	o.since += costOf(&a)
 	o.payload += int(a.payload)
 	switch a.kind {
 	case answerAck:
@@ -180,6 +184,8 @@ func (o *outbox) take(visit func(a *answer, text []byte) (more bool)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	moved := false
+	held := o.handing
+	o.handing, o.since = false, 0
 	for more := true; more && o.head != o.mark; {
 		if o.head.at == o.head.n { // the mark is in a later chunk
 			done := o.head.chunk
@@ -196,11 +202,12 @@ func (o *outbox) take(visit func(a *answer, text []byte) (more bool)) {
 		}
 		moved = true
 	}
+	o.handing = moved
 	if o.bytes == 0 && o.tail != nil { // an idle stream keeps no memory for its answers
 		freeChunk(o.tail)
 		o.head, o.mark, o.tail = place{}, place{}, nil
 	}
-	if moved {
+	if moved || held {
 		o.notify()
 	}
 }
@@ -230,10 +237,14 @@ type level struct {
 	owed    int // acks that are not settled
 	unasked int // messages that no request asked for
 	sending bool
+	stuck   bool // the transport takes nothing, and enough waits behind it: the client does not read
 }
+
+// stuckBytes is how much may be queued while the sender hands a batch over. An honest client's sender is back long before.
+const stuckBytes = 16 << 10
 
 func (o *outbox) level() level {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return level{o.bytes, o.payload, o.owed, o.unasked, o.sending}
+	return level{o.bytes, o.payload, o.owed, o.unasked, o.sending, o.handing && o.since > stuckBytes}
 }

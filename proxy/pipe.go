@@ -136,7 +136,7 @@ func (p *pipe) wait(halt, orHalt <-chan struct{}, enough func(level) bool) bool 
 // only be refused, as a gap behind what was not taken.
 func (p *pipe) receive(f *Frame) bool {
 	bytes, payload := p.room, p.s.cfg.WindowBytes
-	if !p.wait(p.halt, nil, func(l level) bool { return l.bytes < bytes && l.payload < payload }) {
+	if !p.wait(p.halt, nil, func(l level) bool { return l.bytes < bytes && l.payload < payload && !l.stuck }) {
 		return false
 	}
 	if p.ends() {

@@ -23,6 +23,7 @@ type received struct {
 	record  wal.Record
 	text    []byte // scratch space for ids and refusals
 	full    bool   // the last observation was refused for want of room
+	barren  int    // messages since the last observation that was accepted
 }
 
 // forget lets go of the message, so that an idle stream does not keep its last one in memory.
@@ -35,6 +36,9 @@ func (in *received) forget() {
 func (o *observation) handle() {
 	o.in.arrived = time.Now().UnixNano()
 	defer o.in.forget()
+	if o.in.barren++; o.in.barren%barrenFew == 0 {
+		defer o.s.pace(o.halt)
+	}
 	obs := &o.in.obs
 	if err := envelope.ScanObservation(o.in.frame, obs); err != nil {
 		o.refuse(ReasonInvalid, err.Error())
@@ -72,7 +76,7 @@ func (o *observation) observe() {
 		err := o.accept()
 		switch {
 		case err == nil:
-			o.in.full = false
+			o.in.full, o.in.barren = false, 0
 		case errors.Is(err, wal.ErrRefused): // comes before ErrFull, which it is too
 			o.learn() // answers those before it, and rolls back
 			continue

@@ -3,9 +3,11 @@ package proxy
 import (
 	"testing"
 	"time"
+	"unsafe"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
 	"github.com/engram-sidecar/engram-sidecar/proxy/session"
@@ -147,18 +149,22 @@ func TestTakeOverFromAClientThatHasHalfClosedAndDoesNotRead(t *testing.T) {
 	client := *e
 	client.EngramServiceClient = pb.NewEngramServiceClient(e.dial(grpc.WithStaticStreamWindowSize(64 << 10)))
 	old := client.begin("", &pb.StreamInit{})
-	old.observe(upTo(1500)...) // their acks are more than gRPC holds for a client, and less than the outbox does
+	old.observe(1)
+	ack := proto.Size(old.recv()) + 5 + 4 // later ones have longer numbers in them
+	// A little more than gRPC holds for a client, its window and two buffers: the receiver reads on, to the half-close.
+	last := uint64((64<<10+2*sendBatchBytes)/ack + stuckBytes/2/int(unsafe.Sizeof(answer{})))
+	old.observe(upTo(last)[1:]...)
 	if err := old.stream.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
-	e.journal.await(func() bool { return e.journal.index == 1501 && len(e.journal.filling) == 0 })
-	if heir := e.begin(old.id, &pb.StreamInit{}); heir.first != 1500 {
+	e.journal.await(func() bool { return e.journal.index == last+1 && len(e.journal.filling) == 0 })
+	if heir := e.begin(old.id, &pb.StreamInit{}); heir.first != last {
 		t.Errorf("the heir goes on after %d", heir.first)
 	}
-	for heard := 0; ; heard++ {
+	for heard := uint64(1); ; heard++ {
 		if _, err := old.stream.Recv(); err != nil {
 			wantStatus(t, err, codes.Aborted) // OK would say that all answers were sent
-			if heard == 1500 {
+			if heard == last {
 				t.Error("all answers were sent: the test shows nothing")
 			}
 			break

@@ -49,6 +49,14 @@ type Server struct {
 	expired     atomic.Uint64
 	denied      atomic.Int64 // Unix second in which a denial was logged last
 
+	began      time.Time
+	debt       debt // of calls taken back on all connections
+	cancelled  atomic.Uint64
+	slowed     atomic.Uint64
+	barren     debt // of messages that brought nothing durable
+	paced      atomic.Uint64
+	slowedSaid atomic.Int64 // when a slowed connection was logged last, in nanoseconds since began
+
 	limits   atomic.Pointer[Limits] // nil: those of cfg
 	draining atomic.Bool
 }
@@ -60,6 +68,9 @@ type Stats struct {
 	Connections int    // of clients
 	Expired     uint64 // sessions forgotten since the start, closed ones included
 	Panics      uint64 // calls that failed inside the sidecar since the start
+	Cancelled   uint64 // calls that their clients have taken back since the start
+	Paced       uint64 // times that a stream was not read for a while, since its messages bring nothing durable
+	Slowed      uint64 // times that a connection was not read for a while, since its client took back too many
 }
 
 // New makes a server with the sessions that recovery has found. Nothing is served before Run.
@@ -72,6 +83,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		cfg: cfg, deps: deps, log: deps.Logger, observer: deps.Observer, news: deps.News, sessions: session.New(cfg.Session),
 		gauge:    &gauge{journal: deps.Journal, lanes: deps.Lanes},
 		health:   health.NewServer(),
+		began:    time.Now(),
 		stopping: make(chan struct{}),
 		scans:    make(chan struct{}, maxScans),
 	}
@@ -87,8 +99,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.sessions.Restore(deps.Restored)
 	s.quotas.set(cfg.Quota, cfg.MaxMessageBytes)
 	s.grpc = grpc.NewServer(s.options()...)
-	s.grpc.RegisterService(s.service(), s)
-	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
+	s.grpc.RegisterService(s.counting(s.service()), s)
+	s.grpc.RegisterService(s.counting(&grpc_health_v1.Health_ServiceDesc), s.health)
 	s.health.SetServingStatus(pb.EngramService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	reflection.Register(s.grpc)
 	return s, nil
@@ -113,7 +125,7 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(s.catchUnary, s.authorizeUnary),
-		grpc.ChainStreamInterceptor(s.catchStream, s.authorizeStream, s.endWatch),
+		grpc.ChainStreamInterceptor(s.countStream, s.catchStream, s.authorizeStream, s.endWatch),
 		grpc.UnknownServiceHandler(s.unserved),
 	}...)
 }
@@ -173,5 +185,6 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Sessions: s.sessions.Count(), Streams: int(s.streamCount.Load()), Connections: int(s.connections.Load()),
 		Expired: s.expired.Load(), Panics: s.panics.Load(),
+		Cancelled: s.cancelled.Load(), Slowed: s.slowed.Load(), Paced: s.paced.Load(),
 	}
 }

@@ -265,6 +265,7 @@ func (s *sidecar) beginEdge(parts *actor.Group) (err error) {
 			Session:         session.Config{Timeout: s.cfg.SessionTimeout, Limit: s.cfg.MaxSessions},
 			MaxEpisodeBytes: int(s.cfg.MaxEpisode), MaxMessageBytes: int(s.cfg.MaxMessage), //nolint:gosec // parsed to be below
 			MaxStreams: s.cfg.MaxStreams, MaxConnections: s.cfg.MaxConnections, Quota: quotaOf(s.cfg),
+			MaxCancelled: s.cfg.MaxCancelled, MaxBarren: s.cfg.MaxRefused,
 			Grace: cleanGrace / 2,
 		},
 		proxy.Deps{

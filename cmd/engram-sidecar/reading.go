@@ -33,6 +33,7 @@ func (s *sidecar) status() admin.Status {
 	edge := s.edge.Stats()
 	st.Edge = admin.Edge{
 		Sessions: edge.Sessions, Streams: edge.Streams, Conns: edge.Connections, Expired: edge.Expired, Panics: edge.Panics,
+		Cancelled: edge.Cancelled, Slowed: edge.Slowed, Paced: edge.Paced,
 		Acked: s.metrics.AckedTotal(), Refused: s.metrics.RefusedTotals(),
 	}
 	st.Lanes = s.lanes()

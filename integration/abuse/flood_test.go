@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,31 +16,47 @@ import (
 	"github.com/engram-sidecar/engram-sidecar/integration/harness"
 )
 
-// TestRapidResets opens streams and takes them back at once (CVE-2023-44487).
+// TestRapidResets opens streams and takes them back at once (CVE-2023-44487), on several connections. They are read no faster
+// than each may cancel calls, and than a few may together.
 func TestRapidResets(t *testing.T) {
 	s := besiege(t)
 	count := nightly(50_000, 10_000)
-	s.stand(72*mib, func() {
-		opened, connections := 0, 0
-		most := 0.0
-		for opened < count {
+	s.stand(48*mib, func() {
+		const connections = 8
+		began := time.Now()
+		var attackers sync.WaitGroup
+		var reset, most atomic.Int64
+		for range connections {
 			w := dialWire(t, s.Listen)
-			connections++
-			for id := uint32(1); opened < count; id += 2 {
-				if !w.open(id, "ObserveStream") || !w.try(w.WriteRSTStream(id, http2.ErrCodeCancel)) {
-					break // the server has had enough of this connection
+			attackers.Go(func() {
+				for id := uint32(1); id < uint32(2*count/connections); id += 2 {
+					if !w.open(id, "ObserveStream") || !w.try(w.WriteRSTStream(id, http2.ErrCodeCancel)) {
+						t.Errorf("a connection was closed after %d streams", id/2)
+						return
+					}
+					if reset.Add(1)%2000 == 0 {
+						most.Store(max(most.Load(), int64(s.metric("go_goroutines"))))
+					}
 				}
-				if opened++; opened%2000 == 0 {
-					most = max(most, s.metric("go_goroutines"))
-				}
-			}
-			_ = w.Close()
+				w.try(w.WritePing(false, [8]byte{1})) // answered when all before it was read
+				<-w.answered
+			})
 		}
-		t.Logf("%d streams reset over %d connections, at most %v goroutines", opened, connections, most)
-		if most > 10_000 {
-			t.Errorf("%v goroutines: what is reset is not bounded by the limit of 1024 streams", most)
+		attackers.Wait()
+		took := time.Since(began)
+		t.Logf("%d streams reset over %d connections in %v, at most %v goroutines", reset.Load(), connections, took, most.Load())
+		if most.Load() > 10_000 {
+			t.Errorf("%v goroutines: what is reset is not bounded by the limit of 1024 streams", most.Load())
+		}
+		// The defaults: 2,000 a second, and one second of it at any speed; a connection is stopped only behind what was read.
+		if most := 2000*(took.Seconds()+1) + connections*1024; float64(count) > most {
+			t.Errorf("%d calls were cancelled within %v, expected at most %.0f", count, took, most)
 		}
 	})
+	if s.metric("engram_sidecar_calls_cancelled_total") < float64(count)/2 || s.metric("engram_sidecar_connections_slowed_total") == 0 {
+		t.Errorf("%v calls counted as cancelled of at least %d; connections were slowed %v times",
+			s.metric("engram_sidecar_calls_cancelled_total"), count, s.metric("engram_sidecar_connections_slowed_total"))
+	}
 }
 
 func TestPingFlood(t *testing.T) {

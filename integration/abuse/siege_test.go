@@ -27,6 +27,9 @@ func nightly(whole, less int) int {
 	return less
 }
 
+// measured says that waits are judged: on a machine where nothing else runs.
+func measured() bool { return os.Getenv("MEASURE") == "1" }
+
 // siege is a sidecar, and a well-behaved client that uses it all the time.
 type siege struct {
 	t *testing.T
@@ -35,10 +38,16 @@ type siege struct {
 	mu    sync.Mutex
 	waits []time.Duration // of the client, one for each write
 	wrong error           // what it met with, if anything
+
+	attacker *attacker        // in the process that attacks; nil in the one that judges
+	held     func(sent int64) // called when the attacker's clients are held
 }
 
 func besiege(t *testing.T, flags ...string) *siege {
 	t.Helper()
+	if a := attacking(t); a != nil {
+		return &siege{t: t, Sidecar: harness.Reach(t, a.listen, a.admin), attacker: a}
+	}
 	s := &siege{t: t, Sidecar: harness.NewSidecar(t, harness.Binary(t), flags...)}
 	s.Start()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -91,6 +100,9 @@ func (s *siege) served() int {
 // servedMore waits for so many acknowledged writes from now on.
 func (s *siege) servedMore(count int) {
 	s.t.Helper()
+	if s.attacker != nil { // its judge is elsewhere
+		return
+	}
 	enough := s.served() + count
 	s.Await("the well-behaved client to be served", func() (bool, error) { return s.served() >= enough, nil })
 }
@@ -107,11 +119,15 @@ func (s *siege) p99(from, to int) time.Duration {
 }
 
 // stand runs an attack and judges: the process is the one it was, nothing failed inside it, its memory grew by no more than
-// bound at any time, and the client was served before, meanwhile and afterwards.
+// bound at any time, and the client was served before, meanwhile and afterwards. With MEASURE=1 it does so several times
+// and judges how long the client waited as well; else that is only told. In the attacker's process it is the attack.
 func (s *siege) stand(bound int64, attack func()) {
 	s.t.Helper()
+	if s.attacker != nil {
+		s.attacker.run(attack)
+	}
 	s.servedMore(100)
-	begin, pid, before := s.served(), s.Pid(), s.rss()
+	pid, before := s.Pid(), s.rss()
 	ctx, cancel := context.WithCancel(s.t.Context())
 	peak := before
 	var watch sync.WaitGroup
@@ -121,8 +137,14 @@ func (s *siege) stand(bound int64, attack func()) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	})
-	attack()
-	end := s.served()
+	var slower []float64
+	rounds := 1
+	if measured() {
+		rounds = 5
+	}
+	for range rounds {
+		slower = append(slower, s.round())
+	}
 	cancel()
 	watch.Wait()
 	s.servedMore(100)
@@ -132,14 +154,35 @@ func (s *siege) stand(bound int64, attack func()) {
 	if n := s.metric("engram_sidecar_panics_total"); n != 0 {
 		s.t.Errorf("%v calls failed inside the sidecar", n)
 	}
-	s.t.Logf("memory %d MiB, at most %d MiB more (bound %d); the client's p99 %v before, %v meanwhile (%d writes)",
-		before/mib, (peak-before)/mib, bound/mib, s.p99(0, begin), s.p99(begin, end), end-begin)
+	slices.Sort(slower)
+	s.t.Logf("memory %d MiB, at most %d MiB more (bound %d); the client's p99 grew by %.1f in the median of %.1f",
+		before/mib, (peak-before)/mib, bound/mib, slower[len(slower)/2], slower)
 	if harness.Race {
-		return // the race detector takes memory of its own
+		return // the race detector takes memory of its own, and time
 	}
 	if peak-before > bound {
 		s.t.Errorf("memory grew from %d to %d MiB, expected at most %d MiB more", before/mib, peak/mib, bound/mib)
 	}
+	if slower[len(slower)/2] > 2 && measured() {
+		s.t.Errorf("the well-behaved client's p99 grew by %.1f in the median, expected it to double at most", slower[len(slower)/2])
+	}
+}
+
+// round runs the attack once, and returns by how much the client's p99 grew meanwhile. Waits of less than a millisecond are
+// those of the machine.
+func (s *siege) round() float64 {
+	s.t.Helper()
+	calm := s.served()
+	if measured() {
+		s.servedMore(1000)
+	}
+	s.servedMore(100)
+	begin := s.served()
+	s.attack()
+	end := s.served()
+	before, meanwhile := s.p99(calm, begin), s.p99(begin, end)
+	s.t.Logf("the client's p99: %v before, %v meanwhile (%d writes)", before, meanwhile, end-begin)
+	return float64(max(meanwhile, time.Millisecond)) / float64(max(before, time.Millisecond))
 }
 
 // rss is the memory that the process has in use, in bytes.

@@ -20,10 +20,11 @@ type wire struct {
 	t testing.TB
 	net.Conn
 	*http2.Framer
-	encoded bytes.Buffer
-	encoder *hpack.Encoder
-	heard   chan struct{} // closed when the connection is over, after last was set
-	last    verdict
+	encoded  bytes.Buffer
+	encoder  *hpack.Encoder
+	heard    chan struct{} // closed when the connection is over, after last was set
+	answered chan struct{} // gets a ping's answer, or is closed with heard
+	last     verdict
 }
 
 // verdict is how a connection ended.
@@ -40,7 +41,7 @@ func dialWire(t testing.TB, address string) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{t: t, Conn: conn, Framer: http2.NewFramer(conn, conn), heard: make(chan struct{})}
+	w := &wire{t: t, Conn: conn, Framer: http2.NewFramer(conn, conn), heard: make(chan struct{}), answered: make(chan struct{}, 1)}
 	w.AllowIllegalWrites = true
 	w.encoder = hpack.NewEncoder(&w.encoded)
 	t.Cleanup(func() { _ = conn.Close(); <-w.heard })
@@ -51,12 +52,19 @@ func dialWire(t testing.TB, address string) *wire {
 	w.try(w.WriteSettings())
 	go func() { // ends with the connection, which the cleanup closes and waits for
 		defer close(w.heard)
+		defer close(w.answered)
 		v := &w.last
 		reader := http2.NewFramer(io.Discard, conn)
 		for {
 			frame, err := reader.ReadFrame()
 			if err != nil {
 				return
+			}
+			if ping, ok := frame.(*http2.PingFrame); ok && ping.IsAck() {
+				select {
+				case w.answered <- struct{}{}:
+				default:
+				}
 			}
 			if away, ok := frame.(*http2.GoAwayFrame); ok {
 				v.away, v.debug = away, string(away.DebugData())

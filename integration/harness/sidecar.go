@@ -65,6 +65,12 @@ func NewSidecar(t testing.TB, bin string, flags ...string) *Sidecar {
 	return s
 }
 
+// Reach is a sidecar that another test process runs: it can be asked and called, and is neither started nor ended.
+func Reach(t testing.TB, listen, admin string) *Sidecar {
+	t.Helper()
+	return &Sidecar{t: t, Listen: listen, admin: admin, Log: &Transcript{}}
+}
+
 // Exec starts the process and returns at once.
 func (s *Sidecar) Exec() {
 	s.t.Helper()
@@ -161,6 +167,9 @@ func (s *Sidecar) Await(what string, holds func() (bool, error)) {
 
 // dumpStacks lets a process that does not answer say into the log where it stands.
 func (s *Sidecar) dumpStacks() {
+	if s.process == nil { // it is another's
+		return
+	}
 	_ = s.process.Process.Signal(syscall.SIGQUIT) // it may be gone
 	select {
 	case <-s.ended:

@@ -26,11 +26,14 @@ var (
 	pending   = desc("pending", "Records accepted whose fate is open.")
 	refused   = desc("refused_total", "Observations and writes refused since the start of the process.", "reason")
 
-	sessions = desc("sessions", "Open sessions, connected or resumable.")
-	streams  = desc("streams", "Observation streams connected.")
-	conns    = desc("connections", "Connections of clients.")
-	expired  = desc("sessions_expired_total", "Sessions forgotten after their timeout, since the start of the process.")
-	panics   = desc("panics_total", "Calls that failed inside the sidecar since the start of the process; each is logged.")
+	sessions  = desc("sessions", "Open sessions, connected or resumable.")
+	streams   = desc("streams", "Observation streams connected.")
+	conns     = desc("connections", "Connections of clients.")
+	expired   = desc("sessions_expired_total", "Sessions forgotten after their timeout, since the start of the process.")
+	cancelled = desc("calls_cancelled_total", "Calls that their clients took back since the start of the process.")
+	slowed    = desc("connections_slowed_total", "Times that a connection was read more slowly because its client took back calls faster than it may.")
+	paced     = desc("streams_slowed_total", "Times that a stream was read more slowly because its messages bring nothing durable.")
+	panics    = desc("panics_total", "Calls that failed inside the sidecar since the start of the process; each is logged.")
 
 	laneDepth    = desc("lane_depth", "Records waiting in a lane.", "lane")
 	laneCapacity = desc("lane_capacity", "A lane's own limit in records; 0 means none.", "lane")
@@ -105,6 +108,9 @@ func collectEdge(out chan<- prometheus.Metric, e Edge) {
 	gauge(out, conns, float64(e.Conns))
 	counter(out, expired, e.Expired)
 	counter(out, panics, e.Panics)
+	counter(out, cancelled, e.Cancelled)
+	counter(out, slowed, e.Slowed)
+	counter(out, paced, e.Paced)
 }
 
 func collectLanes(out chan<- prometheus.Metric, s Status) {

@@ -57,13 +57,16 @@ func (b Balance) Holds() bool {
 
 // Edge is what clients do here and now.
 type Edge struct {
-	Sessions int               `json:"sessions"`    // open sessions, connected or resumable
-	Streams  int               `json:"streams"`     // observation streams connected now
-	Conns    int               `json:"connections"` // of clients
-	Expired  uint64            `json:"expired"`     // sessions forgotten after their timeout, since the start
-	Panics   uint64            `json:"panics"`      // calls that failed inside the sidecar, since the start
-	Acked    uint64            `json:"acked"`       // observations and writes acknowledged, since the start
-	Refused  map[string]uint64 `json:"refused"`     // observations and writes refused by reason, since the start
+	Sessions  int               `json:"sessions"`    // open sessions, connected or resumable
+	Streams   int               `json:"streams"`     // observation streams connected now
+	Conns     int               `json:"connections"` // of clients
+	Expired   uint64            `json:"expired"`     // sessions forgotten after their timeout, since the start
+	Panics    uint64            `json:"panics"`      // calls that failed inside the sidecar, since the start
+	Cancelled uint64            `json:"cancelled"`   // calls that their clients took back, since the start
+	Slowed    uint64            `json:"slowed"`      // times that a connection was read more slowly for that, since the start
+	Paced     uint64            `json:"paced"`       // times that a stream was read more slowly, since its messages bring nothing durable, since the start
+	Acked     uint64            `json:"acked"`       // observations and writes acknowledged, since the start
+	Refused   map[string]uint64 `json:"refused"`     // observations and writes refused by reason, since the start
 }
 
 // Lane is one priority's queue.

@@ -38,6 +38,8 @@ type Config struct {
 	MaxStreams      int    // calls open on one connection
 	ClientBytes     Size   // a second, of one client; 0: no limit
 	ClientWrites    int    // likewise
+	MaxCancelled    int    // calls a second that one connection may go on cancelling
+	MaxRefused      int    // messages a second that bring nothing durable, of streams that send many in a row
 	EmbeddedMax     int    // memories in the embedded store, superseded versions among them; 0: no limit
 	MaxEpisode      Size   // one episode or memory
 	MaxMessage      Size   // one gRPC message, decompressed
@@ -70,6 +72,8 @@ func Default(env Lookup) Config {
 		MaxSessions:     20_000,
 		MaxConnections:  16_384,
 		MaxStreams:      1024,
+		MaxCancelled:    500,
+		MaxRefused:      10_000,
 		MaxEpisode:      256 << 10,
 		MaxMessage:      MiB,
 		DeadLetters:     100_000,

@@ -27,7 +27,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		Listen: "127.0.0.1:50051", AdminListen: "127.0.0.1:50052", DataDir: "/home/u/.local/state/engram-sidecar",
 		Store: "embedded", PostgresIndex: "none", DefaultSpace: "default", SessionTimeout: 5 * time.Minute, LogLevel: "info", LogFormat: "auto",
-		MaxSessions: 20_000, MaxConnections: 16_384, MaxStreams: 1024, MaxEpisode: 256 * KiB, MaxMessage: MiB,
+		MaxSessions: 20_000, MaxConnections: 16_384, MaxStreams: 1024, MaxCancelled: 500, MaxRefused: 10_000, MaxEpisode: 256 * KiB, MaxMessage: MiB,
 		DeadLetters: 100_000, DeadLetterBytes: 256 * MiB,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -56,7 +56,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		Listen: "unix:///run/engram-sidecar/grpc.sock", AdminListen: "[::1]:6000", DataDir: "/var/lib/sidecar",
 		Store: "engrams://db.internal:50051,db2.internal:50051", PostgresIndex: "hnsw", PostgresSearch: 200, DefaultSpace: "agents", SessionTimeout: 90 * time.Minute,
 		JournalBytes: 512 * MiB, LaneCapacity: Lanes{1, 2000, 300000}, LogLevel: "debug", LogFormat: "json",
-		Strict: true, InsecureListen: true, JournalReserve: 64 * MiB, MaxSessions: 100, MaxConnections: 50, MaxStreams: 10, ClientBytes: 2 * MiB, ClientWrites: 1000,
+		Strict: true, InsecureListen: true, JournalReserve: 64 * MiB, MaxSessions: 100, MaxConnections: 50, MaxStreams: 10, MaxCancelled: 20, MaxRefused: 2000, ClientBytes: 2 * MiB, ClientWrites: 1000,
 		EmbeddedMax: 2_000_000, MaxEpisode: 128 * KiB, MaxMessage: 512 * KiB, DeadLetters: 500, DeadLetterBytes: 8 * MiB,
 		TokenFile: "/etc/s/tokens", AdminTokenFile: "/etc/s/ops", TLSCert: "/etc/s/crt", TLSKey: "/etc/s/key", TLSClientCA: "/etc/s/ca",
 		AdminTLS: true, ListenUsers: Users{1000, 1001}, Pprof: true,
@@ -69,7 +69,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		"listen": want.Listen, "admin-listen": want.AdminListen, "data-dir": want.DataDir, "store": want.Store,
 		"default-space": "agents", "session-timeout": "1h30m", "journal-max-bytes": "512MiB", "lane-capacity": "1,2000,300000",
 		"log-level": "debug", "log-format": "json", "strict": "true", "insecure-listen": "true",
-		"journal-reserve-bytes": "64MiB", "max-sessions": "100", "max-connections": "50", "max-streams-per-connection": "10", "client-bytes-per-second": "2MiB", "client-observations-per-second": "1000",
+		"journal-reserve-bytes": "64MiB", "max-sessions": "100", "max-connections": "50", "max-streams-per-connection": "10", "max-cancelled-calls": "20", "max-refused-messages": "2000", "client-bytes-per-second": "2MiB", "client-observations-per-second": "1000",
 		"token-file": "/etc/s/tokens", "admin-token-file": "/etc/s/ops", "tls-cert": "/etc/s/crt", "tls-key": "/etc/s/key",
 		"tls-client-ca": "/etc/s/ca", "admin-tls": "true", "listen-users": "1000, 1001", "pprof": "true",
 		"embedded-max-memories": "2000000", "max-episode-bytes": "128KiB", "max-message-bytes": "512KiB", "postgres-index": "hnsw", "postgres-ef-search": "200",

@@ -108,6 +108,14 @@ var Settings = []Setting{
 		parsed(strconv.Atoi, func(c *Config) *int { return &c.ClientWrites }, "a count such as 1000"),
 	},
 	{
+		"max-cancelled-calls", "COUNT", "most calls a second that one connection may go on cancelling; above it the connection is read more slowly", "500",
+		parsed(strconv.Atoi, func(c *Config) *int { return &c.MaxCancelled }, "a count such as 500"),
+	},
+	{
+		"max-refused-messages", "COUNT", "most messages a second that are refused, or bring nothing durable, over all streams that send many of them in a row; above it these are read more slowly", "10000",
+		parsed(strconv.Atoi, func(c *Config) *int { return &c.MaxRefused }, "a count such as 10000"),
+	},
+	{
 		"embedded-max-memories", "COUNT", "most memories the embedded store takes, superseded versions among them; at it delivery waits; 0 means no limit", "0",
 		parsed(strconv.Atoi, func(c *Config) *int { return &c.EmbeddedMax }, "a count such as 2000000"),
 	},
