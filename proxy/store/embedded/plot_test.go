@@ -19,6 +19,9 @@ func plot(title string, points []point) []byte {
 	first, last := points[0], points[len(points)-1]
 	x0, x1 := math.Floor(math.Log10(first.n)), math.Ceil(math.Log10(last.n))
 	y0, y1 := math.Inf(1), math.Inf(-1)
+	for i := range points { // what was too short to be measured has no place on a logarithmic scale
+		points[i].p50, points[i].p99 = max(points[i].p50, 0.001), max(points[i].p99, 0.001)
+	}
 	for _, p := range points {
 		y0, y1 = min(y0, math.Floor(math.Log10(p.p50))), max(y1, math.Ceil(math.Log10(p.p99)))
 	}
@@ -55,7 +58,7 @@ func plot(title string, points []point) []byte {
 }
 
 func TestPlotIsWellFormed(t *testing.T) {
-	svg := plot("a plot", []point{{1000, 0.2, 0.9}, {100_000, 14, 31}})
+	svg := plot("a plot", []point{{1000, 0, 0.9}, {100_000, 14, 31}})
 	if !bytes.Contains(svg, []byte("p99 of 100000: 31.0 ms")) {
 		t.Errorf("a point is missing:\n%s", svg)
 	}
