@@ -198,7 +198,7 @@ func (f *memoryFlow) accept(record *wal.Record, arrived int64) error {
 	if f.stopped {
 		return errEnded
 	}
-	return f.append(record, answer{sequence: uint64(f.in.Sequence), arrived: arrived}, record.ID) //nolint:gosec // its bits come back
+	return f.appendOnce(record, answer{sequence: uint64(f.in.Sequence), arrived: arrived}) //nolint:gosec // its bits come back
 }
 
 // accepted, durable, rollBack and appendAnswer make it the owner of its pipe.

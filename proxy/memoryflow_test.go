@@ -280,7 +280,7 @@ func TestFlowWithoutRoom(t *testing.T) {
 	c.remembered(1, "thing")
 	e.ledger.set(func() { e.ledger.load.RetryAfter = 1500 * time.Millisecond })
 	e.full(fmt.Errorf("%w: no quota left", wal.ErrFull))
-	c.remember(2, rememberOf("", "thing"))
+	c.remember(2, rememberOf("", "another"))
 	if st := c.status(2, pb.FlowStatus_STATE_ERROR, "no quota left", "retry after 1.5s"); st.GetMetrics()["code"] != "ResourceExhausted" {
 		t.Errorf("status %v", st)
 	}

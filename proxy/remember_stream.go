@@ -72,7 +72,7 @@ func (r *remembering) accept(record *wal.Record, arrived int64) error {
 	if r.stopped {
 		return wal.ErrClosed
 	}
-	return r.append(record, answer{arrived: arrived}, record.ID)
+	return r.appendOnce(record, answer{arrived: arrived})
 }
 
 // accepted, durable, rollBack and appendAnswer make it the owner of its pipe.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
@@ -72,19 +73,51 @@ func (t *retries) begin(memory, content digest, over *attempt) (a *attempt, own 
 		v.last = a
 		return a, true
 	}
+	t.add(memory, &versions{last: a})
+	return a, true
+}
+
+// add makes a memory known, and the oldest one forgotten. The lock is held.
+func (t *retries) add(memory digest, v *versions) {
 	if t.known == nil {
 		t.known = make(map[digest]*versions)
 		t.some.Store(true)
 	}
-	t.known[memory] = &versions{last: a}
+	t.known[memory] = v
 	if len(t.order) < maxRetries {
 		t.order = append(t.order, memory)
-		return a, true
+		return
 	}
 	delete(t.known, t.order[t.next])
 	t.order[t.next] = memory
 	t.next = (t.next + 1) % maxRetries
-	return a, true
+}
+
+// again is the index of the record of the same write, where that is the newest of its memory. A stream asks: it does not
+// wait for what another call has begun.
+func (t *retries) again(memory, content digest) (index uint64, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.known[memory]
+	if v == nil || v.last.content != content || !isClosed(v.last.done) || v.last.index != v.newest {
+		return 0, false
+	}
+	return v.last.index, v.last.index != 0
+}
+
+// appended notes what a stream has brought into the journal. It may be refused yet, and is not pending then.
+func (t *retries) appended(memory, content digest, index uint64) {
+	a := &attempt{content: content, done: make(chan struct{}), index: index}
+	close(a.done)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.add(memory, &versions{last: a, newest: index})
+}
+
+// isPending says whether the same write is durable and on its way to the store already.
+func (s *Server) isPending(memory, content digest) bool {
+	index, ok := s.retries.again(memory, content)
+	return ok && s.deps.Settlement.IsPending(index)
 }
 
 // finish tells what became of an attempt: the index of its record, or 0.
@@ -107,6 +140,22 @@ func (t *retries) superseded(r *wal.Record) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.known, memory)
+}
+
+// appendOnce brings a single write of a stream into the journal, unless the same one is pending already: then it has the
+// answer said in its turn. Writing is held, the error is the journal's.
+func (p *pipe) appendOnce(r *wal.Record, a answer) error {
+	memory, content := memoryDigest(r.Space, r.ID), contentDigest(r)
+	if p.s.isPending(memory, content) {
+		p.s.observer.Acked(1, time.Since(time.Unix(0, a.arrived)))
+		p.reply(answerReady, p.owner.appendAnswer(nil, &a, r.ID))
+		return nil
+	}
+	if err := p.append(r, a, r.ID); err != nil {
+		return err
+	}
+	p.s.retries.appended(memory, content, r.Index)
+	return nil
 }
 
 // writeOnce makes one record durable, unless the same write is pending already. The error is the journal's or ctx's. What was

@@ -58,6 +58,65 @@ func TestRetryOfAPendingWriteMakesNoSecondRecord(t *testing.T) {
 	}
 }
 
+// TestRetryOnAStreamMakesNoSecondRecord: whichever call was the first, and whichever comes again.
+func TestRetryOnAStreamMakesNoSecondRecord(t *testing.T) {
+	e := newEdge(t, Config{})
+	stream, err := e.StreamingRemember(e.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flow := e.flow()
+	sequence := int64(0)
+	calls := map[string]func(*pb.RememberRequest){
+		"Remember": func(r *pb.RememberRequest) {
+			if _, err := e.Remember(e.ctx, r); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"StreamingRemember": func(r *pb.RememberRequest) {
+			if err := stream.Send(r); err != nil {
+				t.Fatal(err)
+			}
+			if res, err := stream.Recv(); err != nil || res.GetMemoryId() != r.GetMemory().GetId() {
+				t.Fatalf("%v, %v", res, err)
+			}
+		},
+		"MemoryFlow": func(r *pb.RememberRequest) {
+			sequence++
+			flow.remember(sequence, r)
+			flow.remembered(sequence, r.GetMemory().GetId())
+		},
+	}
+	for first, begin := range calls {
+		for second, again := range calls {
+			t.Run(first+", then "+second, func(t *testing.T) {
+				before := len(e.journal.records(wal.KindWrite))
+				want := func(n int, why string) {
+					t.Helper()
+					if got := len(e.journal.records(wal.KindWrite)) - before; got != n {
+						t.Errorf("%d records, want %d: %s", got, n, why)
+					}
+				}
+				thing := rememberOf("mine", first+second)
+				begin(thing)
+				again(thing)
+				again(thing)
+				want(1, "the first is pending")
+				other := rememberOf("mine", first+second)
+				other.GetMemory().Content = "another content"
+				again(other)
+				want(2, "another content is another write")
+				begin(thing)
+				want(3, "the first content is a new version now")
+				all := e.journal.records(wal.KindWrite)
+				e.ledger.settle(all[len(all)-1].Index)
+				again(thing)
+				want(4, "what was delivered is stored again")
+			})
+		}
+	}
+}
+
 func TestRetryWhileTheFirstWaitsForItsFsync(t *testing.T) {
 	e := newEdge(t, Config{})
 	e.journal.hold()
