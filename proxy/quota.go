@@ -83,7 +83,11 @@ func clientName(ctx context.Context) string {
 	if tls, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(tls.State.PeerCertificates) > 0 {
 		return "certificate " + tls.State.PeerCertificates[0].Subject.String()
 	}
-	if user, ok := p.Addr.(access.UserAddr); ok {
+	addr := p.Addr
+	if on, ok := addr.(clientAddr); ok {
+		addr = on.Addr
+	}
+	if user, ok := addr.(access.UserAddr); ok {
 		return user.String()
 	}
 	return ""
