@@ -33,7 +33,7 @@ func TestHistories(t *testing.T) {
 		h.resume(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"send": h.send, "send nonsense": h.nonsense, "hear": h.hear, "journal": h.journal,
-			"half-close": h.halfClose, "vanish": h.vanish, "take over": h.resume,
+			"half-close": h.halfClose, "insist": h.insist, "vanish": h.vanish, "take over": h.resume,
 		})
 		h.mend()
 		h.resume(t)
@@ -129,6 +129,21 @@ func (h *history) hear(t *rapid.T) {
 	}
 	if refused {
 		h.next = h.acked + 1
+	}
+}
+
+// insist has the journal mended, and what the stream was last told to send taken at once: no refusal before may have used a
+// sequence up.
+func (h *history) insist(t *rapid.T) {
+	h.hear(t)
+	h.mend()
+	h.e.journal.set(func() { h.e.journal.refuse = nil })
+	before := h.acked
+	h.send(t)
+	sent := h.next - 1
+	h.hear(t)
+	if h.acked != sent {
+		t.Fatalf("%d to %d were sent where the journal takes them, and %d was acked", before+1, sent, h.acked)
 	}
 }
 
