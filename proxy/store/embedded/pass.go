@@ -9,7 +9,8 @@ import (
 )
 
 // A pass goes through the vectors of one space, and compares each with the cues of all searches that share it. To bring a
-// vector from memory takes longer than to compare it, so that ten cues cost little more than one.
+// vector or its sketch from memory takes longer than to compare it, so that four cues at once take about half of what they take
+// one after the other.
 //
 // While one pass of a space runs, those that come wait, and share the next. Whoever waits for a pass is ready to lead it:
 // where the leader's context ends, another goes on at the chunk where it stopped. So nobody waits for somebody else's

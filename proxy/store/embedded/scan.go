@@ -39,7 +39,8 @@ func (v *view) at(number uint32) (*segmentView, int) {
 }
 
 const (
-	// chunkRows is how many rows are compared between two looks at the context: 6 MiB of vectors, less than a millisecond.
+	// chunkRows is how many rows are compared between two looks at the context: 6 MiB of vectors or 1.6 of sketches, less than a
+	// millisecond.
 	chunkRows = 2048
 	// manyRows is from how many rows on it pays to wake other processors, and to share a pass.
 	manyRows = 4 * chunkRows
