@@ -9,8 +9,9 @@ import (
 	"github.com/engram-sidecar/engram-sidecar/wal"
 )
 
-// What gRPC itself holds of a stream whose client does not read: a flow control window, 64 KiB either way.
-const grpcWindows = 2 * 64 << 10
+// What gRPC itself holds of a stream whose client does not read: what the client may send, in buffers that fit observations,
+// and two buffers of answers.
+const grpcWindows = streamWindow*3456/3300 + transitMost*answerBuffer
 
 // TestClientThatNeverReadsIsBounded: whatever a client asked for, by the defaults it costs 256 KiB when it reads nothing, and
 // then it is its own observations that wait. News come at full speed meanwhile, and stop nobody.

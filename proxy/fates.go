@@ -76,7 +76,7 @@ func (f *fates) add(r *wal.Record, what wal.Fate) (wake bool) {
 	}
 	switch {
 	case f.behind:
-	case r.Sequence != next, f.o.manners.rated(), f.size()+fateCost+len(id) > f.o.room:
+	case r.Sequence != next, f.o.manners.rated(), f.size()+fateCost+len(id) > f.o.room/2:
 		f.fallBehind()
 	default:
 		status := envelope.AckIndexed

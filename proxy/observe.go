@@ -57,7 +57,7 @@ func (s *Server) serveObservations(stream grpc.ServerStream, method string, inde
 	if wanted.indexed || indexed {
 		o.fates = &fates{o: o}
 		o.news = o.fates.tell
-		o.room /= 2 // the other half is for the fates that wait
+		o.room /= 2 // the fates that wait take a quarter
 	}
 	s.streamCount.Add(1)
 	defer s.streamCount.Add(-1)
