@@ -118,7 +118,7 @@ func (s *Server) options() []grpc.ServerOption {
 		experimental.BufferPool(new(buffers.Pool)),
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
 		// Fixed, or else gRPC lets the window of a busy stream grow to megabytes, which are held when the stream is not read.
-		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(1<<20),
+		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(1 << 20),
 		grpc.MaxConcurrentStreams(uint32(s.cfg.MaxStreams)), //nolint:gosec // Validate bounds it
 		grpc.MaxHeaderListSize(8 << 10),
 		grpc.ConnectionTimeout(5 * time.Second),
