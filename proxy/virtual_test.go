@@ -153,3 +153,30 @@ func TestDowntimeIsNotCounted(t *testing.T) {
 		again.end(codes.NotFound, "no stream for 5m0s")
 	})
 }
+
+// A client that has room for two messages it did not ask for is not owed a third, however often there is something to tell.
+func TestClientBufferSizeBoundsWhatIsVolunteered(t *testing.T) {
+	for size, want := range map[uint32]int{2: 2, 5: 5} {
+		virtual(t, Config{}, func(t *testing.T, e *edge) {
+			c := e.begin("", &pb.StreamInit{EnableBackpressure: true, ClientBufferSize: size})
+			e.journal.hold()
+			c.observe(1) // everything waits behind its ack
+			e.journal.awaitFilling(1)
+			for i := range 20 {
+				e.pressure(0.80 + float64(i%10)/100)
+				time.Sleep(2 * gaugeEvery)
+			}
+			c.close(false, 1)
+			synctest.Wait()
+			e.journal.release()
+			c.acks(1)
+			got := 0
+			for c.recv().GetStatus().GetState() == pb.StreamStatus_STATE_BACKPRESSURE {
+				got++
+			}
+			if got != want {
+				t.Errorf("%d statuses waited for a client with room for %d", got, want)
+			}
+		})
+	}
+}
