@@ -34,7 +34,7 @@ type Config struct {
 	MaxBarren int
 
 	// AnswerBytes bounds the answers that wait for one client to read them, 128 KiB by default. Of one that reads
-	// nothing less is kept: it is not read any more once 16 KiB wait behind what gRPC cannot get rid of. Key: answer-buffer-bytes.
+	// nothing less is kept: it is not read any more once 8 KiB wait behind what gRPC cannot get rid of. Key: answer-buffer-bytes.
 	AnswerBytes int
 	// WindowBytes bounds what one stream has in the journal and not yet durable, 4 MiB by default. Key: stream-window-bytes.
 	WindowBytes int

@@ -241,7 +241,7 @@ type level struct {
 }
 
 // stuckBytes is how much may be queued while the sender hands a batch over. An honest client's sender is back long before.
-const stuckBytes = 16 << 10
+const stuckBytes = 8 << 10
 
 func (o *outbox) level() level {
 	o.mu.Lock()

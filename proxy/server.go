@@ -107,9 +107,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 }
 
 // streamWindow is how many bytes a client may send on a stream before they are read. A stream alone on its connection waits
-// for it to open again: with 64 KiB, gRPC's own, one of window 256 did half of what an echo does, and with 160 KiB four
-// fifths. More would cost more than 256 KiB for a client that does not read, see docs/design.md.
-const streamWindow = 160 << 10
+// for it to open again: with 64 KiB, gRPC's own, one of window 256 did half of what a durable echo does, with 160 KiB three
+// quarters, with 192 six sevenths. More would cost more than 256 KiB for a client that does not read, see docs/design.md.
+const streamWindow = 192 << 10
 
 // options bound what a client can do to us; gRPC's own defaults do not.
 func (s *Server) options() []grpc.ServerOption {
