@@ -114,6 +114,9 @@ func (d *driver) run(ctx context.Context, streams []*stream) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	d.began = time.Now()
+	if d.load.Count > 0 { // the first observation counts, and is on its way before countAll looks
+		d.phase.Store(counting)
+	}
 	var working sync.WaitGroup
 	for _, s := range streams {
 		working.Go(func() {
@@ -169,7 +172,6 @@ func (d *driver) count(ctx context.Context, done <-chan struct{}) float64 {
 
 // countAll counts from the first observation to the last.
 func (d *driver) countAll(ctx context.Context, done <-chan struct{}) float64 {
-	d.phase.Store(counting)
 	d.tell(event{Begun: true})
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
