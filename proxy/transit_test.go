@@ -49,7 +49,7 @@ func (s *stuckStream) move() {
 var _ grpc.ServerStream = (*stuckStream)(nil)
 
 func TestSenderGivesTheTransportTwoBuffersAtATime(t *testing.T) {
-	const acks = 250 // 33 KiB: more than two buffers, and not so much that the receiver stops
+	const acks = 600 // 80 KiB: more than two buffers, and not more than an outbox holds
 	e := newEdge(t, Config{})
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
@@ -60,9 +60,13 @@ func TestSenderGivesTheTransportTwoBuffersAtATime(t *testing.T) {
 	e.streams.Go(o.receiveAll)
 	go func() { ended <- o.supervise() }()
 	stream.messages <- initOf("")
+	await(t, "the session to be opened", func() bool { return stream.count() == 1 })
+	e.journal.hold() // so that all are read before the first ack is in the way
 	for seq := uint64(1); seq <= acks; seq++ {
 		stream.messages <- observationOf(seq, episode(""))
 	}
+	e.journal.awaitFilling(acks)
+	e.journal.release()
 	await(t, "two buffers to be under way, and no ack to wait for the journal", func() bool {
 		o.learn()
 		return o.transit.handed.Load() == transitMost && o.level().owed == 0
