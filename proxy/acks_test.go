@@ -159,7 +159,7 @@ func TestClientThatDoesNotReadIsToldOnceForMany(t *testing.T) {
 	if size := f.memory(); size > 8<<10 {
 		t.Errorf("%d bytes are kept for a client that reads nothing, want at most 8 KiB", size)
 	}
-	last, named, coalesced := uint64(0), map[uint64]bool{}, false
+	last, named, singly := uint64(0), map[uint64]bool{}, 0
 	for last < stuck {
 		res := c.recv()
 		switch res.GetAck().GetStatus() {
@@ -167,15 +167,15 @@ func TestClientThatDoesNotReadIsToldOnceForMany(t *testing.T) {
 			if res.GetSequenceNumber() <= last {
 				t.Fatalf("indexed %d after %d", res.GetSequenceNumber(), last)
 			}
-			coalesced = coalesced || res.GetSequenceNumber() > last+1
+			singly++
 			last = res.GetSequenceNumber()
 		case rejected:
 			named[res.GetSequenceNumber()] = true
 			last = max(last, res.GetSequenceNumber())
 		}
 	}
-	if !coalesced {
-		t.Error("nothing was coalesced: the test shows nothing")
+	if singly > int(stuck)/2 {
+		t.Errorf("%d of %d were told by themselves: the test shows nothing", singly, stuck)
 	}
 	for _, seq := range died {
 		if !named[seq] {
