@@ -105,15 +105,6 @@ func (t *retries) again(memory, content digest) (index uint64, ok bool) {
 	return v.last.index, v.last.index != 0
 }
 
-// appended notes what a stream has brought into the journal. It may be refused yet, and is not pending then.
-func (t *retries) appended(memory, content digest, index uint64) {
-	a := &attempt{content: content, done: make(chan struct{}), index: index}
-	close(a.done)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.add(memory, &versions{last: a, newest: index})
-}
-
 // isPending says whether the same write is durable and on its way to the store already.
 func (s *Server) isPending(memory, content digest) bool {
 	index, ok := s.retries.again(memory, content)
@@ -142,8 +133,9 @@ func (t *retries) superseded(r *wal.Record) {
 	delete(t.known, memory)
 }
 
-// appendOnce brings a single write of a stream into the journal, unless the same one is pending already: then it has the
-// answer said in its turn. Writing is held, the error is the journal's.
+// appendOnce brings a single write of a stream into the journal, unless a call has made the same one durable and it is pending:
+// then it has the answer said in its turn. What a stream appends is not remembered: until it is durable a full disk may take it
+// back, and its index goes to another record then. Writing is held, the error is the journal's.
 func (p *pipe) appendOnce(r *wal.Record, a answer) error {
 	memory, content := memoryDigest(r.Space, r.ID), contentDigest(r)
 	if p.s.isPending(memory, content) {
@@ -151,11 +143,7 @@ func (p *pipe) appendOnce(r *wal.Record, a answer) error {
 		p.reply(answerReady, p.owner.appendAnswer(nil, &a, r.ID))
 		return nil
 	}
-	if err := p.append(r, a, r.ID); err != nil {
-		return err
-	}
-	p.s.retries.appended(memory, content, r.Index)
-	return nil
+	return p.append(r, a, r.ID)
 }
 
 // writeOnce makes one record durable, unless the same write is pending already. The error is the journal's or ctx's. What was

