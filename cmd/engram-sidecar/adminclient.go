@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -102,7 +103,7 @@ func (a adminAddress) ask(ctx context.Context, method string, query url.Values, 
 	switch {
 	case errors.Is(err, unix.ECONNREFUSED):
 		return nil, fmt.Errorf("no sidecar answers at %s: start one with `engram-sidecar serve`, or name another with --admin", page.Host)
-	case err != nil && strings.Contains(err.Error(), "malformed HTTP"):
+	case errors.Is(err, errNoHTTP):
 		return nil, fmt.Errorf("what answers at %s speaks no HTTP: --admin wants the admin address of serve, not the one for gRPC", page.Host)
 	case errors.Is(err, errInTheClear):
 		return nil, usage("--admin: %w", err)
@@ -134,7 +135,9 @@ func (a adminAddress) client(request *http.Request) (*http.Client, error) {
 			return nil, err
 		}
 	} else if token != "" {
-		transport.DialContext = dialLocal
+		plain(transport, dialLocal)
+	} else {
+		plain(transport, new(net.Dialer).DialContext)
 	}
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)

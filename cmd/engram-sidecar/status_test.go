@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/engram-sidecar/engram-sidecar/proxy/admin"
 )
@@ -109,5 +112,40 @@ func TestUnits(t *testing.T) {
 		if got := inUnits(n); got != want {
 			t.Errorf("%d is %s, want %s", n, got, want)
 		}
+	}
+}
+
+// TestStatusOfGRPC lets the other end greet as gRPC does, before the request is written and after it: what is said is the same.
+func TestStatusOfGRPC(t *testing.T) {
+	greeting := []byte("\x00\x00\x18\x04\x00\x00\x00\x00\x00")
+	for name, greet := range map[string]func(server net.Conn){
+		"before the request": func(server net.Conn) { _, _ = server.Write(greeting) },
+		"after it": func(server net.Conn) {
+			_, _ = http.ReadRequest(bufio.NewReader(server))
+			_, _ = server.Write(greeting)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			transport := &http.Transport{DisableKeepAlives: true}
+			plain(transport, func(context.Context, string, string) (net.Conn, error) {
+				client, server := net.Pipe() // what is written waits until it is read
+				go greet(server)
+				t.Cleanup(func() { _ = server.Close() })
+				return client, nil
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://sidecar/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := transport.RoundTrip(request)
+			if err == nil {
+				_ = response.Body.Close()
+			}
+			if !errors.Is(err, errNoHTTP) {
+				t.Fatalf("got %v, expected %v", err, errNoHTTP)
+			}
+		})
 	}
 }
