@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -162,6 +163,57 @@ func TestRetryOfARefusedWriteIsAWrite(t *testing.T) {
 	}
 	if n := len(e.journal.records(wal.KindWrite)); n != 1 {
 		t.Errorf("%d records, want 1", n)
+	}
+}
+
+// TestRetryOfWhatAFullDiskTookBack: another record has the index by then, and is pending. It stands for nothing but itself.
+func TestRetryOfWhatAFullDiskTookBack(t *testing.T) {
+	for name, write := range map[string]func(*edge, *pb.RememberRequest) error{
+		"Remember": func(e *edge, r *pb.RememberRequest) error {
+			_, err := e.Remember(e.ctx, r)
+			return err
+		},
+		"StreamingRemember": func(e *edge, r *pb.RememberRequest) error {
+			stream, err := e.StreamingRemember(e.ctx)
+			if err == nil {
+				err = stream.Send(r)
+			}
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			return err
+		},
+		"MemoryFlow": func(e *edge, r *pb.RememberRequest) error {
+			c := e.flow()
+			c.remember(1, r)
+			if res, err := c.stream.Recv(); err != nil || res.GetStatus() != nil {
+				return errors.Join(err, errors.New(res.String()))
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEdge(t, Config{})
+			e.journal.set(func() { e.journal.refuse = wal.ErrFull })
+			if err := write(e, rememberOf("", "thing")); err == nil {
+				t.Fatal("the full disk took it")
+			}
+			if err := write(e, rememberOf("", "another")); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := write(e, rememberOf("", "thing")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ids := map[string]int{}
+			for _, r := range e.journal.records(wal.KindWrite) {
+				ids[string(r.ID)]++
+			}
+			if ids["another"] != 1 || ids["thing"] == 0 {
+				t.Errorf("the journal holds %v: what was acked has no record", ids)
+			}
+		})
 	}
 }
 
