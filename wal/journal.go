@@ -117,9 +117,33 @@ func (j *Journal) append(p *Producer, r *Record, with func() error) error {
 		return err
 	}
 	sum := checksum(r.Payload)
-	size := entrySize(frameSize(r))
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	return j.appendLocked(p, r, sum, with)
+}
+
+// appendAll does so for several, and lets the committer see them only when all are there.
+func (j *Journal) appendAll(p *Producer, records []Record) error {
+	sums := make([]uint32, len(records))
+	for i := range records {
+		if err := checkRecord(&records[i]); err != nil {
+			return err
+		}
+		sums[i] = checksum(records[i].Payload)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range records {
+		if err := j.appendLocked(p, &records[i], sums[i], nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appendLocked is append with Journal.mu held.
+func (j *Journal) appendLocked(p *Producer, r *Record, sum uint32, with func() error) error {
+	size := entrySize(frameSize(r))
 	for j.state == nil && !j.filling.empty() && j.filling.bytes+size > j.cfg.BatchBytes {
 		j.room.Wait()
 	}
@@ -141,7 +165,7 @@ func (j *Journal) append(p *Producer, r *Record, with func() error) error {
 	}
 	j.scratch = j.filling.add(j.scratch[:0], p, r, sum)
 	j.space.appended(int64(size))
-	j.signalWork()
+	j.signalWork() // which wakes the committer, for whom Journal.mu has to be free
 	return nil
 }
 

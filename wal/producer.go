@@ -35,6 +35,10 @@ func (j *Journal) NewProducer() *Producer { return &Producer{j: j, wake: make(ch
 // the refusal as well, so it is to be asked for first.
 func (p *Producer) Append(r *Record) error { return p.j.append(p, r, nil) }
 
+// AppendAll appends records as Append does one by one, but none is written before all are there: where a batch can hold them
+// one fsync makes all of them durable. At the first that is not taken it returns why; those before it are appended.
+func (p *Producer) AppendAll(records []Record) error { return p.j.appendAll(p, records) }
+
 // Durable returns the index of the producer's last durable record, 0 where there is none, and when it was committed.
 func (p *Producer) Durable() (index uint64, at time.Time) {
 	index = p.durable.Load()

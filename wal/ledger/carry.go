@@ -158,12 +158,7 @@ func appendAll(ctx context.Context, p *wal.Producer, records []wal.Record) (err 
 	if len(records) == 0 {
 		return nil
 	}
-	for i := range records {
-		if err = p.Append(&records[i]); err != nil {
-			break
-		}
-	}
-	if err == nil {
+	if err = p.AppendAll(records); err == nil {
 		_, err = p.Wait(ctx, records[len(records)-1].Index)
 	}
 	if errors.Is(err, wal.ErrFull) || errors.Is(err, wal.ErrRefused) {

@@ -87,9 +87,9 @@ func aloneJournal(ctx context.Context, dir string, load Load, batch int, tell fu
 		for i := range records {
 			n++
 			records[i].Index, records[i].Batch, records[i].Time, records[i].Sequence = 0, 0, 0, uint64(n) //nolint:gosec // counts
-			if err := p.Append(&records[i]); err != nil {
-				return err
-			}
+		}
+		if err := p.AppendAll(records); err != nil {
+			return err
 		}
 		_, err := p.Wait(ctx, records[len(records)-1].Index)
 		return err
