@@ -12,12 +12,16 @@ import (
 
 func main() { os.Exit(run()) }
 
-// run is main with an exit code instead of an end. The first SIGINT or SIGTERM asks for a clean stop; with the second the
-// signals have their usual effect again, and the process ends at once.
+// run is main with an exit code instead of an end. The first SIGINT or SIGTERM asks for a clean stop; before that begins the
+// signals have their usual effect again, so that the second ends the process at once.
 func run() int {
-	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	asked, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer restore()
-	context.AfterFunc(ctx, restore)
+	ctx, stop := context.WithCancelCause(context.Background())
+	context.AfterFunc(asked, func() {
+		restore()
+		stop(context.Cause(asked))
+	})
 	settleProcess()
 	p := program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(), hangups: hangups}
 	return p.run(ctx, os.Args[1:])
