@@ -154,6 +154,32 @@ func TestADeadLetterIsReplayedByKeyboard(t *testing.T) {
 	p.quiet()
 }
 
+// TestAQuestionThatIsAskedAgainAtOnce: what the browser tells late of the first one is no answer to the second.
+func TestAQuestionThatIsAskedAgainAtOnce(t *testing.T) {
+	r := newRig(t)
+	r.store.Set(harness.Faults{Refuse: func(*engramv1.Episode) error {
+		return status.Error(codes.InvalidArgument, "embedding of another model")
+	}})
+	r.write(1)
+	p := open(t, r.sidecar, desk)
+	p.await("the letter", `document.querySelectorAll(".letter").length === 1`)
+	asked := eval[bool](p, `(() => {
+		const drop = document.querySelector(".letter .danger"), question = document.querySelector("#confirm");
+		question.addEventListener("close", () => { window.told = true; });
+		drop.click();
+		question.close("no");
+		drop.click();
+		return question.open;
+	})()`)
+	if !asked {
+		t.Fatal("the second question is not asked")
+	}
+	p.await("the browser to tell of the first", `window.told`)
+	eval[bool](p, `(document.querySelector("#confirm-yes").click(), true)`)
+	p.says("#letters-said", "1 dead letter dropped.")
+	p.quiet()
+}
+
 // TestOnAPhoneInTheDark: nothing is wider than the screen, and the colours are the dark ones.
 func TestOnAPhoneInTheDark(t *testing.T) {
 	r := newRig(t, "--lane-capacity", "0,100000,0")

@@ -116,16 +116,23 @@ function told(what, out) {
   say(text, not.length > 0 || out.error !== "");
 }
 
-// confirmed asks before something is given up.
+let answer = null; // of the question that is being asked
+
+// confirmed asks before something is given up. A browser tells of a closed question only later: by then it may have been asked
+// again, and that answer is not the new one's.
 function confirmed(letter) {
   const dialog = element("confirm");
   element("confirm-title").textContent = `Drop dead letter ${letter.index}?`;
   element("confirm-text").textContent = `Its observation (id ${letter.id}) is given up for good, and counted as dropped.`;
+  element("confirm-no").onclick = () => dialog.close("no");
+  element("confirm-yes").onclick = () => dialog.close("yes");
+  answer?.(false);
   return new Promise((done) => {
-    element("confirm-no").onclick = () => dialog.close("no");
-    element("confirm-yes").onclick = () => dialog.close("yes");
+    answer = done;
     dialog.returnValue = "no";
-    dialog.onclose = () => done(dialog.returnValue === "yes");
+    dialog.onclose = () => {
+      if (!dialog.open) done(dialog.returnValue === "yes");
+    };
     dialog.showModal();
   });
 }
