@@ -2,7 +2,6 @@ package abuse
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -16,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/gzip" // for those who compress honestly
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
@@ -233,27 +231,6 @@ func TestMessagesMadeToHurt(t *testing.T) {
 	})
 }
 
-// bomb is a compressor that sends what it was given, as it is, under the name of gzip.
-type bomb struct{ compressed []byte }
-
-func (bomb) Name() string { return "gzip" }
-
-func (b bomb) Compress(w io.Writer) (io.WriteCloser, error) { return &bombWriter{w, b.compressed}, nil }
-
-func (bomb) Decompress(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }
-
-type bombWriter struct {
-	io.Writer
-	compressed []byte
-}
-
-func (b *bombWriter) Write(p []byte) (int, error) { return len(p), nil }
-
-func (b *bombWriter) Close() error {
-	_, err := b.Writer.Write(b.compressed)
-	return err
-}
-
 // TestTooLarge: one byte over the limit is refused by its size, the limit itself is not; compressed, the size that counts is
 // that of what comes out, and no more than that is ever unpacked.
 func TestTooLarge(t *testing.T) {
@@ -274,33 +251,16 @@ func TestTooLarge(t *testing.T) {
 			}
 		}
 	}
-	var packed bytes.Buffer
-	w := gzip.NewWriter(&packed)
-	if _, err := io.Copy(w, io.LimitReader(zeros{}, 100*mib)); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	honest := encoding.GetCompressor("gzip")
-	encoding.RegisterCompressor(bomb{packed.Bytes()})
-	defer encoding.RegisterCompressor(honest)
+	bomb := harness.Bomb(t, 100)
 	s.stand(24*mib, func() {
 		for n := range nightly(200, 20) {
 			method := []string{"Remember", "ObserveStream", "RecallStream", "Levitate"}[n%4]
-			err := s.say(conn, method, [][]byte{{1}}, grpc.UseCompressor("gzip"))
+			err := s.say(conn, method, [][]byte{{1}}, bomb)
 			if code := status.Code(err); code != codes.ResourceExhausted && !(method == "Levitate" && code == codes.Unimplemented) {
-				t.Errorf("100 MiB in %d bytes to %s: %v, expected RESOURCE_EXHAUSTED", packed.Len(), method, err)
+				t.Errorf("100 MiB, packed, to %s: %v, expected RESOURCE_EXHAUSTED", method, err)
 			}
 		}
 	})
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
 }
 
 // TestClientsThatNeverRead send what is answered until nothing is taken of them any more. The bound is for all that one costs,
