@@ -25,6 +25,7 @@ func (j *Journal) goOnElsewhere(cur *generation, b *batch, cause error) *generat
 		}
 		j.abandon(cur)
 	}
+	cur.tail = tail{} // with what could not be written
 	j.log.Warn("the disk is full: refusing observations until there is room", "error", cause)
 	j.mu.Lock()
 	j.refuseLocked(b, noRoomError(cause))

@@ -11,6 +11,11 @@ import (
 // is kept for is Read and the truncations, which the journal never calls. So the committer takes the slice away after each
 // batch and hands it on to the next generation: the batch to come finds it empty and large enough.
 //
+// That is sound because WriteBatch asks the slice for nothing but its length: where the bytes of this batch begin in it, and
+// whether the segment is full, which it never is. Where in the file they go the descriptor knows, and which index comes next
+// the log itself; Sync and Close do not look at it. A write that fails leaves its bytes in the slice, and they would be taken
+// for written: after one there is no other to that log (goOnElsewhere, failBatch).
+//
 // The library has no call for that. Its fields are looked up by name and type; where they are not what this version of it
 // has, they are left alone, and the journal is slower and just as right. A test says which.
 type tail struct {
@@ -52,6 +57,7 @@ func (t *tail) forget() {
 		return
 	}
 	*t.entries = (*t.entries)[:0]
+	spoil(*t.entries)
 	if cap(*t.entries) > keptTail {
 		*t.entries = nil
 	}
@@ -61,9 +67,11 @@ func (t *tail) forget() {
 // keptTail bounds the memory of the tail between two batches: that of the largest batch of small records.
 const keptTail = defaultBatchBytes + defaultBatchBytes/2
 
-// inherit takes over the memory of the tail before it, which is at its end.
+// inherit takes over the memory of the tail before it, whose log is at its end. The generation stands in the table for as long
+// as it is not released, and must not keep tidwall's memory alive.
 func (t *tail) inherit(old *tail) {
 	if t.entries != nil && old.entries != nil {
 		*t.entries, *old.entries = (*old.entries)[:0], nil
 	}
+	*old = tail{}
 }
