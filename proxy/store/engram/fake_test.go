@@ -44,6 +44,7 @@ type fake struct {
 	answers map[string]proto.Message
 	asked   raw           // the last request of another method
 	reached chan struct{} // signalled whenever a deaf stream has gone quiet
+	hangUp  chan struct{} // closed: streams that have gone quiet end
 
 	listener *bufconn.Listener
 	server   *grpc.Server
@@ -163,7 +164,10 @@ func (f *fake) serveStream(stream grpc.ServerStream) error {
 		id := f.identify(request)
 		if f.is(f.deaf, id) {
 			f.reached <- struct{}{}
-			<-stream.Context().Done()
+			select {
+			case <-stream.Context().Done():
+			case <-f.hangUp:
+			}
 			return nil
 		}
 		if f.is(f.cut, id) {

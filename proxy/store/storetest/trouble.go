@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -53,7 +54,8 @@ func testUnknown(t *testing.T, s *subject) {
 	s.want(t, space, items...)
 }
 
-// testCancelled ends contexts while Put is at work: what it confirmed is there, what it did not may come again.
+// testCancelled ends contexts while Put is at work: what it confirmed is there, what it did not may come again. The batch is
+// used again at once, as the forwarder uses it: a Put that has returned looks at it no more.
 func testCancelled(t *testing.T, s *subject) {
 	records, items := s.several(space, 200)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -68,7 +70,10 @@ func testCancelled(t *testing.T, s *subject) {
 			}
 			cancel()
 		})
-		for i, err := range s.Store.Put(ctx, records[from:from+10]) {
+		batch := slices.Clone(records[from : from+10])
+		errs := s.Store.Put(ctx, batch)
+		clear(batch)
+		for i, err := range errs {
 			if store.ClassOf(err) == store.ClassPermanent {
 				t.Errorf("item %d was refused for good when its context ended: %v", from+i, err)
 			}
