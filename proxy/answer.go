@@ -3,6 +3,8 @@ package proxy
 import (
 	"sync"
 	"unsafe"
+
+	"github.com/engram-sidecar/engram-sidecar/proxy/buffers"
 )
 
 // answerKind says what becomes of an answer when its turn comes.
@@ -54,6 +56,7 @@ func freeChunk(c *chunk) {
 		c.text = nil
 	}
 	c.text = c.text[:0]
+	buffers.Spoil(c.text)
 	chunks.Put(c)
 }
 

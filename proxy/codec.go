@@ -40,9 +40,7 @@ func (c frameCodec) Marshal(v any) (mem.BufferSlice, error) {
 // Unmarshal implements encoding.CodecV2.
 func (c frameCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	if f, ok := v.(*Frame); ok {
-		n := data.Len()
-		*f = make(Frame, n, n+frameSlack)
-		data.CopyTo(*f)
+		f.own(data)
 		return nil
 	}
 	return c.CodecV2.Unmarshal(data, v)

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"google.golang.org/grpc/mem"
+	"github.com/engram-sidecar/engram-sidecar/proxy/buffers"
 )
 
 // transit is the buffers of answers that gRPC has taken and not yet written to the connection. gRPC itself would queue 64 KiB
@@ -24,10 +24,13 @@ const transitMost = 2
 // answerBuffer is the size of a buffer, in bytes: what is sent at one go, and the answer that exceeds it.
 const answerBuffer = sendBatchBytes + 1280
 
-var answerBuffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, answerBuffer)
-	return &b
-}}
+var (
+	answerBuffers = sync.Pool{New: func() any {
+		b := make([]byte, 0, answerBuffer)
+		return &b
+	}}
+	answerLoans buffers.Loans // of those
+)
 
 func newTransit() transit { return transit{written: make(chan struct{}, 1)} }
 
@@ -41,12 +44,6 @@ func (t *transit) wait(quit <-chan struct{}) bool {
 		}
 	}
 	return true
-}
-
-// hand makes b gRPC's, which gives it back to t.
-func (t *transit) hand(b *[]byte) mem.Buffer {
-	t.handed.Add(1)
-	return mem.NewBuffer(b, t)
 }
 
 // Get implements mem.BufferPool.
@@ -65,12 +62,19 @@ func (t *transit) Put(b *[]byte) {
 	}
 }
 
-func newAnswerBuffer() *[]byte { return answerBuffers.Get().(*[]byte) } //nolint:forcetypeassert,errcheck // nothing else is put there
+func newAnswerBuffer() *[]byte {
+	b := answerBuffers.Get().(*[]byte) //nolint:forcetypeassert,errcheck // nothing else is put there
+	answerLoans.Lent(*b)
+	return b
+}
 
 // freeAnswerBuffer keeps b for the next one, unless a long answer has made it grow.
 func freeAnswerBuffer(b *[]byte) {
 	if cap(*b) == answerBuffer {
 		*b = (*b)[:0]
+		answerLoans.Freed(*b)
 		answerBuffers.Put(b)
+		return
 	}
+	buffers.Spoil(*b)
 }

@@ -14,7 +14,10 @@ import "sync"
 var sizes = [...]int{2 << 10, 3200, 3456, 4 << 10, 8 << 10, 16 << 10, 32 << 10}
 
 // Pool is a gRPC buffer pool. The zero value is ready for use, by any number of goroutines at once.
-type Pool struct{ bySize [len(sizes)]sync.Pool }
+type Pool struct {
+	bySize [len(sizes)]sync.Pool
+	loans  Loans
+}
 
 // Get returns a buffer of this many bytes, which may hold those of an earlier message.
 func (p *Pool) Get(length int) *[]byte {
@@ -22,12 +25,14 @@ func (p *Pool) Get(length int) *[]byte {
 		if length > size {
 			continue
 		}
-		if b, ok := p.bySize[i].Get().(*[]byte); ok {
-			*b = (*b)[:length]
-			return b
+		b, ok := p.bySize[i].Get().(*[]byte)
+		if !ok {
+			b = new([]byte)
+			*b = make([]byte, size)
 		}
-		b := make([]byte, length, size)
-		return &b
+		*b = (*b)[:length]
+		p.loans.Lent(*b)
+		return b
 	}
 	b := make([]byte, length)
 	return &b
@@ -37,8 +42,10 @@ func (p *Pool) Get(length int) *[]byte {
 func (p *Pool) Put(b *[]byte) {
 	for i, size := range sizes {
 		if cap(*b) == size {
+			p.loans.Freed(*b)
 			p.bySize[i].Put(b)
 			return
 		}
 	}
+	Spoil(*b)
 }

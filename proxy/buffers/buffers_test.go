@@ -1,9 +1,6 @@
 package buffers
 
-import (
-	"bytes"
-	"testing"
-)
+import "testing"
 
 func TestGetGivesTheLengthAndLittleMore(t *testing.T) {
 	var p Pool
@@ -18,13 +15,13 @@ func TestGetGivesTheLengthAndLittleMore(t *testing.T) {
 
 func TestBuffersAreUsedAgain(t *testing.T) {
 	var p Pool
-	mark := []byte("of an earlier message")
+	var last *byte
 	for range 1000 { // a pool may forget, and does at random under the race detector
 		b := p.Get(3300)
-		if bytes.HasPrefix(*b, mark) {
+		if &(*b)[0] == last {
 			return
 		}
-		copy(*b, mark)
+		last = &(*b)[0]
 		*b = (*b)[:100] // gRPC gives back what is left of it
 		p.Put(b)
 	}
