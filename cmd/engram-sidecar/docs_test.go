@@ -222,7 +222,7 @@ func (d *docRig) try(t *testing.T, c docCommand, restored int) {
 	case "status", "sessions", "deadletters", "drain":
 		args = append(args, "--admin", d.admin)
 	case "bench":
-		args = append(args, "--duration", "2s")
+		args = append(args, "--duration", "200ms", "--warmup", "100ms", "--runs", "1")
 	case "restore":
 		args = append(args, "--data-dir", filepath.Join(d.dir, fmt.Sprintf("restored-%d", restored)))
 	}

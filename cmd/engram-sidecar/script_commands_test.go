@@ -52,7 +52,7 @@ func own(ts *testscript.TestScript, args ...string) *exec.Cmd {
 	self, err := os.Executable()
 	ts.Check(err)
 	c := &exec.Cmd{Path: self, Args: append([]string{"engram-sidecar"}, args...), Dir: ts.MkAbs(".")}
-	for _, name := range []string{"HOME", "PATH", "TMPDIR"} {
+	for _, name := range []string{"HOME", "PATH", "TMPDIR", "GORACE"} {
 		c.Env = append(c.Env, name+"="+ts.Getenv(name))
 	}
 	return c

@@ -37,6 +37,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Values[sidecarsKey{}], e.Values[storeKey{}] = map[string]*scripted{}, &fake{}
 			return nil
 		},
