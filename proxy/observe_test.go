@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
@@ -128,7 +129,6 @@ func TestRefusalsUseNothingUp(t *testing.T) {
 	}
 }
 
-// rawClient sends bytes that no encoder would make.
 func TestMalformedMessageIsRefusedInBand(t *testing.T) {
 	e := newEdge(t, Config{})
 	c := e.begin("", &pb.StreamInit{})
@@ -189,9 +189,34 @@ func TestNewSessionIsDurableBeforeItsAck(t *testing.T) {
 	if caps.GetQueueCapacity() != 5000 || !caps.GetSupportsBackpressure() || !caps.GetSupportsSnapshotIsolation() || caps.GetMaxObservationsPerSecond() != 0 {
 		t.Errorf("capabilities %v", caps)
 	}
+	if id, err := uuid.Parse(res.GetSessionId()); err != nil || id.Version() != 4 || id.Variant() != uuid.RFC4122 {
+		t.Errorf("the session's id is %q, want a UUID v4: %v", res.GetSessionId(), err)
+	}
 	opened := e.journal.records(wal.KindSessionOpened)
 	if len(opened) != 1 || opened[0].Session.String() != res.GetInitAck().GetSessionId() || opened[0].Space != "mine" || opened[0].Lane != wal.LaneHigh {
 		t.Errorf("journaled as %+v", opened)
+	}
+}
+
+// A capacity is never 0, which would say that nothing can wait, and a rate is 0 only where there is no limit.
+func TestCapabilities(t *testing.T) {
+	for _, row := range []struct {
+		capacity    uint64
+		quota       Quota
+		queue, rate uint32
+	}{
+		{20, Quota{}, 20, 0},
+		{0, Quota{}, 1, 0},
+		{1 << 40, Quota{}, math.MaxUint32, 0},
+		{20, Quota{Messages: 250}, 20, 250},
+		{20, Quota{Bytes: 1 << 20}, 20, 0},
+	} {
+		e := newEdge(t, Config{Quota: row.quota})
+		e.ledger.set(func() { e.ledger.load = Load{Capacity: row.capacity} })
+		caps := e.connect().init("", &pb.StreamInit{}).GetCapabilities()
+		if caps.GetQueueCapacity() != row.queue || caps.GetMaxObservationsPerSecond() != row.rate {
+			t.Errorf("a capacity of %d and %+v are told as %v", row.capacity, row.quota, caps)
+		}
 	}
 }
 

@@ -64,6 +64,7 @@ func (o *observation) acknowledge() {
 	o.reply(answerReady, envelope.AppendInitAck(nil, o.header(o.in.obs.Sequence), envelope.InitAck{
 		InitialSequence: o.att.Next() - 1, // all that was accepted is settled: this is the last durable one
 		Capabilities: envelope.Capabilities{
+			MaxObservationsPerSecond:  uint32(o.s.bounds().Quota.Messages), //nolint:gosec // Validate bounds it
 			QueueCapacity:             clamp32(max(load.Capacity, 1)),
 			SupportsBackpressure:      true,
 			SupportsSnapshotIsolation: true,
