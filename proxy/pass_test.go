@@ -35,6 +35,12 @@ type upstream struct {
 // newUpstream starts a server, and an edge in front of it that passes on through the real adapter.
 func newUpstream(t *testing.T, cfg Config, serve grpc.StreamHandler) (*upstream, *edge) {
 	t.Helper()
+	return newUpstreamWith(t, cfg, serve, func(*Deps) {})
+}
+
+// newUpstreamWith lets change alter what the edge works with.
+func newUpstreamWith(t *testing.T, cfg Config, serve grpc.StreamHandler, change func(*Deps)) (*upstream, *edge) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +60,10 @@ func newUpstream(t *testing.T, cfg Config, serve grpc.StreamHandler) (*upstream,
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = u.store.Close() })
-	return u, newEdgeWith(t, cfg, func(deps *Deps) { deps.Upstream = u.store })
+	return u, newEdgeWith(t, cfg, func(deps *Deps) {
+		deps.Upstream = u.store
+		change(deps)
+	})
 }
 
 const (
@@ -120,7 +129,8 @@ func TestPassedThroughByteForByte(t *testing.T) {
 			})
 			deadline := time.Now().Add(testTime / 2)
 			ctx, cancel := context.WithDeadline(metadata.AppendToOutgoingContext(e.ctx,
-				"trace", "a", "trace", "b", "some-bin", "\x00\x01", "authorization", "Bearer sidecar", "engram-priority", "low"), deadline)
+				"trace", "a", "trace", "b", "some-bin", "\x00\x01", "authorization", "Bearer sidecar", "proxy-authorization", "Basic sidecar",
+				"cookie", "session=sidecar", "engram-priority", "low"), deadline)
 			defer cancel()
 			request, answer := Frame(notProtobuf), Frame(nil)
 			var header, trailer metadata.MD
@@ -131,8 +141,13 @@ func TestPassedThroughByteForByte(t *testing.T) {
 			if !slices.Equal(seen["trace"], []string{"a", "b"}) || !slices.Equal(seen["some-bin"], []string{"\x00\x01"}) {
 				t.Errorf("metadata came as %v", seen)
 			}
-			if got := seen["authorization"]; got != nil {
-				t.Errorf("the sidecar's own credential went on: %v", got)
+			for _, key := range []string{"authorization", "proxy-authorization", "cookie"} {
+				if got := seen[key]; got != nil {
+					t.Errorf("the sidecar's own credential went on: %s %v", key, got)
+				}
+			}
+			if got := seen["engram-priority"]; !slices.Equal(got, []string{"low"}) {
+				t.Errorf("metadata that may mean something to the server came as %v", got)
 			}
 			if n := len(seen["grpc-accept-encoding"]); n != 1 {
 				t.Errorf("the connection's own metadata came %d times: %v", n, seen)
@@ -246,6 +261,38 @@ func TestPassedThroughCompressed(t *testing.T) {
 		if got, _ := asked.compression.Load().(string); got != encoding {
 			t.Errorf("a client that sends %q is answered with %q", encoding, got)
 		}
+	}
+}
+
+// TestPassedThroughHeadersComeAtOnce: a client may wait for them before it says anything.
+func TestPassedThroughHeadersComeAtOnce(t *testing.T) {
+	_, e := newUpstream(t, Config{}, func(_ any, stream grpc.ServerStream) error {
+		if err := stream.SendHeader(metadata.Pairs("first", "word")); err != nil {
+			return err
+		}
+		return stream.RecvMsg(new(Frame))
+	})
+	call := e.open(e.ctx, levitate)
+	if header, err := call.Header(); err != nil || !slices.Equal(header["first"], []string{"word"}) {
+		t.Fatalf("headers %v, %v", header, err)
+	}
+	sendFrame(t, call, "now")
+	if err := call.RecvMsg(new(Frame)); !errors.Is(err, io.EOF) {
+		t.Errorf("want the end, got %v", err)
+	}
+}
+
+// TestPassedThroughLargeAnswers: only what comes from clients is bounded by the sidecar's own limit.
+func TestPassedThroughLargeAnswers(t *testing.T) {
+	text := strings.Repeat("large", 1<<20)
+	_, e := newUpstream(t, Config{}, func(_ any, stream grpc.ServerStream) error {
+		answer := Frame(text)
+		return stream.SendMsg(&answer)
+	})
+	request, answer := Frame(nil), Frame(nil)
+	err := e.conn.Invoke(e.ctx, forget, &request, &answer, grpc.ForceCodecV2(newFrameCodec()), grpc.MaxCallRecvMsgSize(8<<20))
+	if err != nil || string(answer) != text {
+		t.Errorf("%d bytes, %v; want %d", len(answer), err, len(text))
 	}
 }
 

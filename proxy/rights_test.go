@@ -35,6 +35,13 @@ const (
 // guarded is an edge that wants tokens; change rewrites their file and reloads it.
 func guarded(t *testing.T) (e *edge, change func(text string)) {
 	t.Helper()
+	ring, change := tokens(t)
+	return newEdgeWith(t, Config{}, func(d *Deps) { d.Tokens = ring }), change
+}
+
+// tokens are those of these tests.
+func tokens(t *testing.T) (ring *access.Ring, change func(text string)) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "tokens")
 	put := func(text string) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -46,8 +53,7 @@ func guarded(t *testing.T) (e *edge, change func(text string)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e = newEdgeWith(t, Config{}, func(d *Deps) { d.Tokens = ring })
-	return e, func(text string) {
+	return ring, func(text string) {
 		put(text)
 		if err := ring.Reload(); err != nil {
 			t.Fatal(err)
