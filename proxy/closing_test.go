@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -54,16 +55,20 @@ func TestCloseDrains(t *testing.T) {
 }
 
 func TestCloseOfMoreThanWasAccepted(t *testing.T) {
-	e := newEdge(t, Config{})
-	c := e.begin("", &pb.StreamInit{})
-	c.observe(1, 2)
-	c.close(true, 5)
-	c.observe(3)
-	c.acks(1, 2)
-	c.status(0, pb.StreamStatus_STATE_ERROR, "last_sequence is 5", "last accepted is 2", "send 3 to 5")
-	c.acks(3)
-	if n := len(e.journal.records(wal.KindSessionClosed)); n != 0 {
-		t.Errorf("%d closes were journaled", n)
+	for last, missing := range map[uint64]string{3: "send 3 to 3", 5: "send 3 to 5"} {
+		for _, drain := range []bool{true, false} {
+			e := newEdge(t, Config{})
+			c := e.begin("", &pb.StreamInit{})
+			c.observe(1, 2)
+			c.close(drain, last)
+			c.observe(3)
+			c.acks(1, 2)
+			c.status(0, pb.StreamStatus_STATE_ERROR, fmt.Sprintf("last_sequence is %d", last), "last accepted is 2", missing)
+			c.acks(3)
+			if n := len(e.journal.records(wal.KindSessionClosed)); n != 0 {
+				t.Errorf("%d closes were journaled", n)
+			}
+		}
 	}
 }
 

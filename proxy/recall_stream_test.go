@@ -151,9 +151,18 @@ func TestStreamingRecall(t *testing.T) {
 	if got := stream.Trailer().Get("engram-partial"); len(got) != 1 {
 		t.Errorf("trailer %v", got)
 	}
-	again, err := e.StreamingRecall(e.ctx)
+	again, err := e.StreamingRecall(e.ctx) // whose very first answer lacks something
 	if err != nil {
 		t.Fatal(err)
+	}
+	if err := again.Send(&pb.RecallRequest{Cue: cueOf(vector(1))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	if header, err := again.Header(); err != nil || fmt.Sprint(header.Get("engram-partial")) != "[store-unavailable]" {
+		t.Errorf("header %v, %v", header, err)
 	}
 	if err := again.CloseSend(); err != nil {
 		t.Fatal(err)

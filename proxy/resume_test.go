@@ -95,10 +95,14 @@ func TestTakeOver(t *testing.T) {
 	heir.send(initOf(old.id))
 	await(t, "the fence", func() bool { return old.fenced(e) })
 	old.observe(4) // too late: the session is not its any more
+	released := time.Now()
 	e.journal.release()
-	ack := heir.recv().GetInitAck()
-	if ack.GetInitialSequence() != 3 {
+	res := heir.recv()
+	if ack := res.GetInitAck(); ack.GetInitialSequence() != 3 {
 		t.Fatalf("the heir was told %v, want 3: the old one's writes were in flight", ack)
+	}
+	if at := res.GetServerTimestamp().AsTime(); at.Before(released) {
+		t.Errorf("the heir was answered at %v, before the fsync of the old one's writes at %v", at, released)
 	}
 	heir.id = old.id
 	heir.observe(4)

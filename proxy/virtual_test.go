@@ -52,6 +52,53 @@ func TestDisconnectCleansUpAfterFiveMinutes(t *testing.T) {
 	})
 }
 
+// A session that was closed is known as closed for one timeout, and then not at all.
+func TestClosedSessionIsForgottenOneTimeoutLater(t *testing.T) {
+	virtual(t, Config{}, func(t *testing.T, e *edge) {
+		c := e.begin("", &pb.StreamInit{})
+		c.close(false, 0)
+		c.status(0, pb.StreamStatus_STATE_CLOSED)
+		c.end(codes.OK)
+		resumed := func(code codes.Code, text string) {
+			t.Helper()
+			again := e.connect()
+			again.send(initOf(c.id))
+			again.end(code, text, "empty session_id")
+		}
+		time.Sleep(session.DefaultTimeout - time.Second)
+		resumed(codes.FailedPrecondition, "was closed by its client")
+		time.Sleep(2 * time.Second)
+		resumed(codes.NotFound, "is not known")
+	})
+}
+
+// The session of a MemoryFlow is forgotten as any other: one timeout after its last stream, and never before that ends.
+func TestFlowSessionIsForgottenOneTimeoutAfterItsStream(t *testing.T) {
+	virtual(t, Config{}, func(t *testing.T, e *edge) {
+		f := e.flow()
+		f.remember(1, rememberOf("", "thing"))
+		f.remembered(1, "thing")
+		time.Sleep(2 * session.DefaultTimeout)
+		f.remember(2, rememberOf("", "other"))
+		f.remembered(2, "other")
+		if err := f.stream.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		f.end(codes.OK)
+		time.Sleep(session.DefaultTimeout - time.Second)
+		if st := e.Stats(); st.Sessions != 1 || st.Expired != 0 {
+			t.Errorf("a second before its time: %+v", st)
+		}
+		time.Sleep(2 * time.Second)
+		if st := e.Stats(); st.Sessions != 0 || st.Expired != 1 {
+			t.Errorf("a second after its time: %+v", st)
+		}
+		again := e.flow()
+		again.send(&pb.MemoryFlowRequest{SessionId: f.id, SequenceNumber: 1})
+		again.end(codes.NotFound, "no stream for 5m0s")
+	})
+}
+
 // The pressure may change as often as it likes: a client is warned at once, and then at most ten times a second.
 func TestWarningsComeAtMostTenTimesASecond(t *testing.T) {
 	virtual(t, Config{}, func(t *testing.T, e *edge) {
