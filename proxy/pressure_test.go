@@ -97,7 +97,10 @@ func TestFullLaneIsAFullJournal(t *testing.T) {
 
 func TestFullLowLaneRefusesNoHighOne(t *testing.T) {
 	e := newEdge(t, Config{})
-	e.ledger.set(func() { e.ledger.low = &Load{Depth: 4, Limit: 4, Capacity: 4} })
+	e.ledger.set(func() {
+		e.ledger.load.RetryAfter = time.Second
+		e.ledger.low = &Load{Depth: 4, Limit: 4, Capacity: 4, RetryAfter: 7 * time.Second}
+	})
 	low := e.begin("", &pb.StreamInit{}, "engram-priority", "low")
 	low.observe(1) // waits for room
 	high := e.begin("", &pb.StreamInit{EnableBackpressure: true}, "engram-priority", "high")
@@ -106,6 +109,10 @@ func TestFullLowLaneRefusesNoHighOne(t *testing.T) {
 	if n := len(e.journal.records(wal.KindWrite)); n != 20 {
 		t.Errorf("%d are journaled, want the 20 high ones", n)
 	}
+	told := e.begin("", &pb.StreamInit{EnableBackpressure: true}, "engram-priority", "low")
+	told.status(0, pb.StreamStatus_STATE_BACKPRESSURE, "100 % full")
+	told.observe(1)
+	told.status(1, pb.StreamStatus_STATE_OVERLOADED, "lane full: 4 of 4 observations of priority low", "retry after 7s, resend from 1")
 	e.ledger.set(func() { e.ledger.low.Depth = 3 })
 	low.acks(1)
 }
@@ -206,6 +213,26 @@ func TestWarnings(t *testing.T) {
 	c.status(0, pb.StreamStatus_STATE_BACKPRESSURE)
 	late.status(0, pb.StreamStatus_STATE_BACKPRESSURE)
 	e.begin("", &pb.StreamInit{EnableBackpressure: true}).status(0, pb.StreamStatus_STATE_BACKPRESSURE) // at once
+}
+
+// The warnings begin at 0.8, come with each change, and are over only below 0.5.
+func TestWhereWarningsBeginAndEnd(t *testing.T) {
+	var w warning
+	for i, step := range []struct {
+		pressure float64
+		want     turn
+	}{
+		{0.79, turnNone}, {0.8, turnHigh}, {0.8, turnNone}, {0.81, turnHigh}, {0.8, turnHigh}, {1, turnHigh}, {0.79, turnNone},
+		{0.5, turnNone}, {0.49, turnOver}, {0.49, turnNone}, {0.79, turnNone}, {0.8, turnHigh}, {0, turnOver},
+	} {
+		pressure, got := w.judge(step.pressure)
+		if got != step.want || pressure != step.pressure {
+			t.Errorf("step %d, a pressure of %v: got %v at %v, want %v", i, step.pressure, got, pressure, step.want)
+		}
+		if got != turnNone {
+			w.told(pressure, got)
+		}
+	}
 }
 
 func TestFlowSetsManners(t *testing.T) {

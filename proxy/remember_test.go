@@ -125,19 +125,69 @@ func TestFullJournalTellsWritersWhenToRetry(t *testing.T) {
 	_, experience := e.Experience(e.ctx, &pb.ExperienceRequest{Episode: episode("")})
 	for _, err := range []error{remember, experience} {
 		wantStatus(t, err, codes.ResourceExhausted, "no quota left; retry after 2.3s")
-		var after time.Duration
-		for _, detail := range status.Convert(err).Details() {
-			if info, ok := detail.(*errdetails.RetryInfo); ok {
-				after = info.GetRetryDelay().AsDuration()
-			}
-		}
-		if after != 2300*time.Millisecond {
-			t.Errorf("a client is to retry after %v, want 2.3s", after)
-		}
+		wantRetry(t, err, 2300*time.Millisecond)
 	}
 	c := e.connect()
 	c.send(initOf(""))
-	c.end(codes.ResourceExhausted, "retry after 2.3s")
+	_, err := c.stream.Recv()
+	wantStatus(t, err, codes.ResourceExhausted, "retry after 2.3s")
+	wantRetry(t, err, 2300*time.Millisecond)
+}
+
+// wantRetry wants the error to tell, as google.rpc.RetryInfo, when to come back.
+func wantRetry(t *testing.T, err error, want time.Duration) {
+	t.Helper()
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok {
+			if after := info.GetRetryDelay().AsDuration(); after != want {
+				t.Errorf("a client is to retry after %v, want %v", after, want)
+			}
+			return
+		}
+	}
+	t.Errorf("%v has no RetryInfo", err)
+}
+
+// TestLargestWrite: what is as large as an episode may be is taken, and one byte more is not.
+func TestLargestWrite(t *testing.T) {
+	const limit = 4 << 10
+	e := newEdge(t, Config{MaxEpisodeBytes: limit})
+	c := e.begin("", &pb.StreamInit{})
+	for size, code := range map[int]codes.Code{limit: codes.OK, limit + 1: codes.InvalidArgument} {
+		ep := episode("large")
+		ep.What = ""
+		ep.What = strings.Repeat("x", size-proto.Size(ep)-3) // its tag is one byte, its length two
+		if n := proto.Size(ep); n != size {
+			t.Fatalf("made %d bytes, wanted %d", n, size)
+		}
+		for name, call := range map[string]func() error{
+			"Remember": func() error {
+				_, err := e.Remember(e.ctx, &pb.RememberRequest{MemoryType: &pb.RememberRequest_Episode{Episode: ep}})
+				return err
+			},
+			"Experience": func() error {
+				_, err := e.Experience(e.ctx, &pb.ExperienceRequest{Episode: ep})
+				return err
+			},
+			"ObserveStream": func() error { // in-band
+				c.send(observationOf(c.first+1, ep))
+				res := c.recv()
+				if res.GetAck() != nil {
+					c.first++
+					return nil
+				}
+				return status.Error(codes.InvalidArgument, res.GetStatus().GetMessage())
+			},
+		} {
+			err := call()
+			if status.Code(err) != code {
+				t.Errorf("%s of %d bytes: %v, want %v", name, size, err, code)
+			}
+			if says := "expected at most 4096 bytes, got 4097"; err != nil && !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: %v does not say %q", name, err, says)
+			}
+		}
+	}
 }
 
 func TestStreamingRememberAnswersInOrder(t *testing.T) {
@@ -204,6 +254,9 @@ func TestStreamingRememberEndsAtTheFirstRefusal(t *testing.T) {
 			}
 			_, err = stream.Recv()
 			wantStatus(t, err, row.code, row.texts...)
+			if row.code == codes.ResourceExhausted {
+				wantRetry(t, err, time.Second)
+			}
 		})
 	}
 }

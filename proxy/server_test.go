@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -170,6 +171,8 @@ func TestHealthAndReflection(t *testing.T) {
 			t.Errorf("health of %q: %v, %v", service, res, err)
 		}
 	}
+	_, err := grpc_health_v1.NewHealthClient(e.conn).Check(e.ctx, &grpc_health_v1.HealthCheckRequest{Service: "nobody"})
+	wantStatus(t, err, codes.NotFound)
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
 	stream, err := grpc_reflection_v1.NewServerReflectionClient(e.conn).ServerReflectionInfo(ctx)
@@ -205,7 +208,7 @@ func TestMessageLimit(t *testing.T) {
 			huge := rememberOf("", "")
 			huge.GetMemory().Content = strings.Repeat("x", 1<<20) // a kilobyte or two, compressed
 			_, err := e.Remember(e.ctx, huge, opts...)
-			wantStatus(t, err, codes.ResourceExhausted)
+			wantStatus(t, err, codes.ResourceExhausted, "larger than max", "1048576")
 			c := e.begin("", &pb.StreamInit{})
 			large := episode("")
 			large.What = huge.GetMemory().GetContent()
@@ -247,12 +250,18 @@ func (w *wireWatch) HandleRPC(_ context.Context, s stats.RPCStats) {
 }
 
 func TestConnectionLimit(t *testing.T) {
-	e := newEdge(t, Config{MaxConnections: 1})
+	said := make(chan string, 10)
+	e := newEdgeWith(t, Config{MaxConnections: 1}, func(d *Deps) {
+		d.Logger = hclog.New(&hclog.LoggerOptions{Output: lines(said)})
+	})
 	e.begin("", &pb.StreamInit{})
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
 	_, err := pb.NewEngramServiceClient(e.dial()).Remember(ctx, rememberOf("", ""))
 	wantStatus(t, err, codes.Unavailable)
+	if line := <-said; !strings.Contains(line, "a connection was refused: max-connections=1") {
+		t.Errorf("the log says %q", line)
+	}
 	if err := e.conn.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -260,6 +269,17 @@ func TestConnectionLimit(t *testing.T) {
 	if _, err := pb.NewEngramServiceClient(e.dial()).Remember(ctx, rememberOf("", "")); err != nil {
 		t.Errorf("after the first one left: %v", err)
 	}
+}
+
+// lines gets what is logged, and lets go of what nobody waits for.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	select {
+	case l <- string(p):
+	default:
+	}
+	return len(p), nil
 }
 
 func TestHeaderLimit(t *testing.T) {
