@@ -57,6 +57,7 @@ func freeChunk(c *chunk) {
 	}
 	c.text = c.text[:0]
 	buffers.Spoil(c.text)
+	buffers.Spoil(unsafe.Slice((*byte)(unsafe.Pointer(&c.answers)), unsafe.Sizeof(c.answers))) //nolint:gosec // they hold no pointers
 	chunks.Put(c)
 }
 
