@@ -113,6 +113,10 @@ func TestFullLowLaneRefusesNoHighOne(t *testing.T) {
 	told.status(0, pb.StreamStatus_STATE_BACKPRESSURE, "100 % full")
 	told.observe(1)
 	told.status(1, pb.StreamStatus_STATE_OVERLOADED, "lane full: 4 of 4 observations of priority low", "retry after 7s, resend from 1")
+	e.full(fmt.Errorf("%w: no quota left", wal.ErrFull))
+	high.observe(21)
+	high.status(21, pb.StreamStatus_STATE_OVERLOADED, "no quota left; retry after 1s, resend from 21")
+	e.full(nil)
 	e.ledger.set(func() { e.ledger.low.Depth = 3 })
 	low.acks(1)
 }
