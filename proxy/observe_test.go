@@ -145,6 +145,8 @@ func TestFatalFirstMessages(t *testing.T) {
 		return &pb.ObservationRequest{MemorySpaceId: space, SessionId: id, Operation: &pb.ObservationRequest_Init{Init: &pb.StreamInit{}}}
 	}
 	unknown := "7f9c24e5-2f57-4f9b-8f0a-0d8c3f1a2b3c"
+	broken := &pb.ObservationRequest{}
+	broken.ProtoReflect().SetUnknown([]byte{0x12, 0x7f, 1}) // an init of 127 bytes, of which one came
 	for _, row := range []struct {
 		name  string
 		send  *pb.ObservationRequest
@@ -154,6 +156,7 @@ func TestFatalFirstMessages(t *testing.T) {
 	}{
 		{"observation before init", observationOf(1, episode("")), nil, codes.FailedPrecondition, []string{"expected init", "got observation"}},
 		{"nothing before init", &pb.ObservationRequest{}, nil, codes.FailedPrecondition, []string{"expected init", "got no operation"}},
+		{"no message", broken, nil, codes.InvalidArgument, []string{"malformed bytes"}},
 		{"unknown session", init("", unknown), nil, codes.NotFound, []string{unknown, "start a new one with an empty session_id"}},
 		{"no UUID", init("", "my session"), nil, codes.NotFound, []string{`"my session"`, "empty session_id"}},
 		{"bad space", init("No", ""), nil, codes.InvalidArgument, []string{"memory_space_id: expected 3 to 64 characters of a-z, 0-9"}},

@@ -24,12 +24,12 @@ func errNoSession(id string, timeout time.Duration) error {
 
 func errSessionClosed(id string) error {
 	return status.Errorf(codes.FailedPrecondition,
-		"session %s was closed by its client: start a new one with an empty session_id", id)
+		"session %s was closed by its client or an operator: start a new one with an empty session_id", id)
 }
 
 func errTakenOver(id string) error {
 	return status.Errorf(codes.Aborted,
-		"another stream has taken session %s over: it goes on there; this stream's client must not resume it", id)
+		"another stream has taken session %s over, or an operator closes it: this stream's client must not resume it", id)
 }
 
 func errInitFirst(got string) error {
