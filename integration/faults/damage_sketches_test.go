@@ -3,7 +3,6 @@ package faults
 import (
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/engram-sidecar/engram-sidecar/integration/harness"
@@ -48,45 +47,23 @@ func onlyInUse(do func(*testing.T, *rand.Rand, string)) func(*testing.T, *rand.R
 // also when it is made anew. (B1, B3, B4)
 func TestFaultDamagedSketches(t *testing.T) {
 	random := newRandom(t)
-	from := filepath.Join(t.TempDir(), "data")
-	sidecar := harness.NewSidecar(t, harness.Binary(t))
-	sidecar.Dir = from
-	sidecar.Start()
-	speakAtOnce(newSpeaker(t, sidecar, harness.NewOracle()), sketchedIn)
-	sidecar.Drained()
-	if !recalledFirst(t, sidecar, 1) {
-		t.Fatal("the first observation is not recalled")
-	}
-	if code := sidecar.Stop(); code != 0 {
-		t.Fatalf("exit code %d", code)
-	}
+	from := stoppedStore(t, func(sidecar *harness.Sidecar) {
+		speakAtOnce(newSpeaker(t, sidecar, harness.NewOracle()), sketchedIn)
+		sidecar.Drained()
+		if !recalledFirst(t, sidecar, 1) { // which makes the sketches
+			t.Fatal("the first observation is not recalled")
+		}
+	})
 	if len(glob(t, from, "store/sketches-*")) == 0 {
 		t.Skip("no sketches: this processor compares them no faster than vectors")
 	}
-	for _, d := range sketchDamages {
-		t.Run(d.name, func(t *testing.T) {
-			for range sized(2, 40) {
-				d.checkSketches(t, random, from)
-			}
-		})
-	}
-}
-
-func (d *damage) checkSketches(t *testing.T, random *rand.Rand, from string) {
-	t.Helper()
-	sidecar := harness.NewSidecar(t, harness.Binary(t))
-	sidecar.Dir = copyData(t, from)
-	d.do(t, random, sidecar.Dir)
-	sidecar.Start()
-	for range 20 { // the first one makes anew what is damaged
-		if n := 1 + random.Uint64N(sketchedIn); !recalledFirst(t, sidecar, n) {
-			t.Errorf("memory %d is not recalled any more", n)
+	checkStores(t, random, sketchDamages, from, sketchedIn, func() []uint64 {
+		some := make([]uint64, 20) // the first recall makes anew what is damaged
+		for i := range some {
+			some[i] = 1 + random.Uint64N(sketchedIn)
 		}
-	}
-	if b, err := sidecar.Balance(); err != nil || !b.Even() || b.Accepted != sketchedIn {
-		t.Errorf("balance %+v (%v), expected %d accepted", b, err, sketchedIn)
-	}
-	sidecar.Kill()
+		return some
+	})
 }
 
 // speakAtOnce sends so many observations without waiting for the acks of those before, and returns when all are acked.
