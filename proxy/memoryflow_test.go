@@ -224,6 +224,12 @@ func TestFlowPauses(t *testing.T) {
 	}
 	c.control(4, &pb.FlowControl{Action: pb.FlowControl_ACTION_SLOW_DOWN, PreferredRate: 2})
 	c.status(4, pb.FlowStatus_STATE_PAUSED, "at most one event every 500ms")
+	c.control(4, &pb.FlowControl{Action: pb.FlowControl_ACTION_SPEED_UP})
+	c.status(4, pb.FlowStatus_STATE_PAUSED, "at most one event every 250ms")
+	c.control(4, &pb.FlowControl{Action: pb.FlowControl_ACTION_SPEED_UP, PreferredRate: 1e9})
+	c.status(4, pb.FlowStatus_STATE_PAUSED, "events as they come")
+	c.control(4, &pb.FlowControl{Action: pb.FlowControl_ACTION_BUFFER_STATUS, BufferRemaining: 3})
+	c.status(4, pb.FlowStatus_STATE_PAUSED, "at most 3 events are queued")
 	c.control(5, &pb.FlowControl{Action: pb.FlowControl_ACTION_RESUME})
 	c.status(5, pb.FlowStatus_STATE_ACTIVE)
 	c.remember(6, rememberOf("", "x"))
