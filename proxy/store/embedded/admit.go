@@ -77,7 +77,7 @@ func (s *Store) isDead(number uint32) bool {
 
 // addSpace gives a space the next number.
 func (s *Store) addSpace(name string) uint32 {
-	number := uint32(len(s.numbered)) //nolint:gosec // few
+	number := uint32(len(s.numbered)) //nolint:gosec // each space has a row, and rows have 32 bits
 	sp := &space{name: name, number: number}
 	s.numbered = append(s.numbered, sp)
 	s.spaces[name] = sp

@@ -88,11 +88,11 @@ func (s *Store) spaceFor(b *batch, name string) uint32 {
 	}
 	for i, known := range b.spaces {
 		if known == name {
-			return uint32(len(s.numbered) + i) //nolint:gosec // few
+			return uint32(len(s.numbered) + i) //nolint:gosec // each space has a row, and rows have 32 bits
 		}
 	}
 	b.spaces = append(b.spaces, name)
-	return uint32(len(s.numbered) + len(b.spaces) - 1) //nolint:gosec // few
+	return uint32(len(s.numbered) + len(b.spaces) - 1) //nolint:gosec // each space has a row, and rows have 32 bits
 }
 
 // examine refuses what can never be stored, and returns the memory's id and its vector.
@@ -147,7 +147,7 @@ func (b *batch) encode(e *entry, number uint32, bodyAt, now int64) row {
 	if ok {
 		b.vectors = append(b.vectors, packed...)
 		if at := bytes.Index(rec.Payload, packed); at >= 0 {
-			out.stored, out.behind, out.hole = rec.Payload[:at], rec.Payload[at+vectorBytes:], uint32(at)+1 //nolint:gosec // in a payload
+			out.stored, out.behind, out.hole = rec.Payload[:at], rec.Payload[at+vectorBytes:], uint32(at)+1 //nolint:gosec // below wal.MaxPayload
 		}
 	} else {
 		b.vectors = appendFloats(b.vectors, e.vector.AppendFloats(nil))

@@ -58,7 +58,7 @@ func appendBody(dst []byte, b *body) []byte {
 	dst = le.AppendUint32(dst, b.row)
 	dst = le.AppendUint32(dst, b.length)
 	dst = le.AppendUint64(dst, b.version)
-	dst = le.AppendUint64(dst, uint64(b.at)) //nolint:gosec // bits
+	dst = le.AppendUint64(dst, uint64(b.at)) //nolint:gosec // decodeHead takes the same 64 bits for an int64 again
 	dst = le.AppendUint32(dst, b.sum)
 	dst = le.AppendUint32(dst, crcUpdate(checksum(b.stored), b.behind))
 	dst = le.AppendUint32(dst, uint32(stored)) //nolint:gosec // at most wal.MaxPayload
@@ -82,7 +82,7 @@ func decodeHead(b []byte, d *body) error {
 	le := binary.LittleEndian
 	*d = body{
 		row: le.Uint32(b[8:]), length: le.Uint32(b[12:]), version: le.Uint64(b[16:]),
-		at:  int64(le.Uint64(b[24:])), //nolint:gosec // bits
+		at:  int64(le.Uint64(b[24:])), //nolint:gosec // the int64 that encode wrote
 		sum: le.Uint32(b[32:]), storedSum: le.Uint32(b[36:]), storedLen: le.Uint32(b[40:]), hole: le.Uint32(b[44:]),
 		scale: math.Float32frombits(le.Uint32(b[48:])), form: wal.Form(b[55]),
 	}

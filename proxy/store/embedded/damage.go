@@ -72,7 +72,7 @@ func (s *Store) countDamaged(seg *segment, place int, d Damage) bool {
 // describe needs mu free.
 func (s *Store) describe(seg *segment, place int, reason error) Damage {
 	d := Damage{
-		File: segmentPath(s.dir, vectorsPrefix, seg.number), Row: s.layout.first(seg.number) + uint32(place), //nolint:gosec // a row
+		File: segmentPath(s.dir, vectorsPrefix, seg.number), Row: s.layout.first(seg.number) + uint32(place), //nolint:gosec // a place in a segment of at most 2^20 rows
 		Reason: reason.Error(),
 	}
 	r := &seg.rows[place]

@@ -135,7 +135,7 @@ func (x *index) commit(first uint32, rows []row, firstSpace int, spaces []string
 
 func putSpaces(tx *bolt.Tx, first int, names []string) error {
 	for i, name := range names {
-		k := binary.BigEndian.AppendUint32(nil, uint32(first+i)) //nolint:gosec // few
+		k := binary.BigEndian.AppendUint32(nil, uint32(first+i)) //nolint:gosec // each space has a row, and rows have 32 bits
 		if err := tx.Bucket(bucketSpaces).Put(k, seal(k, []byte(name))); err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func (c *contents) readSpaces(tx *bolt.Tx) error {
 		if err != nil {
 			return err
 		}
-		if !isKey(k, uint32(len(c.spaces))) || len(name) > maxSpace { //nolint:gosec // few
+		if !isKey(k, uint32(len(c.spaces))) || len(name) > maxSpace { //nolint:gosec // each space has a row, and rows have 32 bits
 			return fmt.Errorf("%w: expected space %d, got key %x with a name of %d bytes", errIndex, len(c.spaces), k, len(name))
 		}
 		c.spaces = append(c.spaces, string(name))
@@ -82,7 +82,7 @@ func (c *contents) readRows(tx *bolt.Tx, visit func(first uint32, raw []byte) er
 		if err := visit(next, raw); err != nil {
 			return err
 		}
-		next += uint32(len(raw) / rowBytes) //nolint:gosec // counts rows
+		next += uint32(len(raw) / rowBytes) //nolint:gosec // a value of bbolt has less than 2^31 bytes
 		return nil
 	})
 	if err == nil && next != c.committed {

@@ -125,7 +125,7 @@ func (s *Store) adopt(seg *segment, at int64, b *body, damage error) error {
 	place, name := s.layout.placeOf(b.row), string(b.space)
 	r := &seg.rows[place]
 	*r = row{
-		version: b.version, at: b.at, hash: hashOf(name, b.id), offset: uint64(at), length: b.length, //nolint:gosec // an offset
+		version: b.version, at: b.at, hash: hashOf(name, b.id), offset: uint64(at), length: b.length, //nolint:gosec // an offset in a file is not negative
 		space: s.numberOf(name), sum: b.sum, scale: b.scale,
 	}
 	if older, ok := s.lookup(r.hash, name, b.id); ok {
@@ -156,7 +156,7 @@ func (s *Store) eachRun(first uint32, yield func(first uint32, rows []row) error
 		if err := yield(first, seg.rows[place:seg.committed]); err != nil {
 			return err
 		}
-		first += uint32(seg.committed - place) //nolint:gosec // counts rows
+		first += uint32(seg.committed - place) //nolint:gosec // at most a segment of rows
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ const rowBytes = 56
 func appendRow(dst []byte, r *row) []byte {
 	le := binary.LittleEndian
 	dst = le.AppendUint64(dst, r.version)
-	dst = le.AppendUint64(dst, uint64(r.at)) //nolint:gosec // bits
+	dst = le.AppendUint64(dst, uint64(r.at)) //nolint:gosec // readRow takes the same 64 bits for an int64 again
 	dst = le.AppendUint64(dst, r.hash)
 	dst = le.AppendUint64(dst, r.offset)
 	dst = le.AppendUint32(dst, r.length)
@@ -54,7 +54,7 @@ func readRow(b []byte, r *row) {
 	le := binary.LittleEndian
 	b = b[:rowBytes]
 	r.version = le.Uint64(b)
-	r.at = int64(le.Uint64(b[8:])) //nolint:gosec // bits
+	r.at = int64(le.Uint64(b[8:])) //nolint:gosec // the int64 that appendRow wrote
 	r.hash = le.Uint64(b[16:])
 	r.offset = le.Uint64(b[24:])
 	r.length = le.Uint32(b[32:])

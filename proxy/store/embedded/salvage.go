@@ -80,7 +80,7 @@ func (v *salvage) fillUpTo(number uint32) error {
 			continue
 		}
 		r := &seg.rows[s.layout.placeOf(s.committed)]
-		*r = row{flags: flagUnreadable, offset: uint64(seg.bodyEnd)} //nolint:gosec // an offset
+		*r = row{flags: flagUnreadable, offset: uint64(seg.bodyEnd)} //nolint:gosec // an offset in a file is not negative
 		if _, _, err := s.admit(s.committed, r); err != nil {
 			return err
 		}

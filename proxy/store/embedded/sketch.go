@@ -47,13 +47,13 @@ func appendSketch(dst []byte, vector []float32, r *row) []byte {
 	start := len(dst)
 	dst = append(dst, make([]byte, sketchBytes)...)
 	b := dst[start:]
-	factor, off := quantise((*codes)(unsafe.Pointer(&b[0])), vector, r.scale) //nolint:gosec // a byte is a byte
+	factor, off := quantise((*codes)(unsafe.Pointer(&b[0])), vector, r.scale) //nolint:gosec // b has more bytes than codes, and int8 needs no alignment
 	le := binary.LittleEndian
 	le.PutUint32(b[sketchFactor:], math.Float32bits(factor))
 	le.PutUint32(b[sketchErr:], math.Float32bits(off))
 	le.PutUint32(b[sketchVector:], r.sum)
 	le.PutUint64(b[sketchVersion:], r.version)
-	le.PutUint64(b[sketchAt:], uint64(r.at)) //nolint:gosec // bits
+	le.PutUint64(b[sketchAt:], uint64(r.at)) //nolint:gosec // isSketchOf takes the same 64 bits for an int64 again
 	le.PutUint32(b[sketchSum:], sumOfSketch(b))
 	return dst
 }
@@ -65,7 +65,7 @@ func sumOfSketch(b []byte) uint32 {
 // isSketchOf says that b is the sketch of this row, whole.
 func isSketchOf(b []byte, r *row) bool {
 	le := binary.LittleEndian
-	return le.Uint64(b[sketchVersion:]) == r.version && int64(le.Uint64(b[sketchAt:])) == r.at && //nolint:gosec // bits
+	return le.Uint64(b[sketchVersion:]) == r.version && int64(le.Uint64(b[sketchAt:])) == r.at && //nolint:gosec // the int64 that appendSketch wrote
 		le.Uint32(b[sketchVector:]) == r.sum && le.Uint32(b[sketchSum:]) == sumOfSketch(b)
 }
 
@@ -80,8 +80,8 @@ func quantise(out *codes, vector []float32, scale float32) (factor, off float32)
 	for i := 0; i+4 <= dimensions; i += 4 {
 		v, c := vector[i:i+4:i+4], out[i:i+4:i+4]
 		m0, m1, m2, m3 := v[0]*inverse+shift, v[1]*inverse+shift, v[2]*inverse+shift, v[3]*inverse+shift
-		c[0], c[1] = int8(math.Float32bits(m0)), int8(math.Float32bits(m1)) //nolint:gosec // the lowest bits
-		c[2], c[3] = int8(math.Float32bits(m2)), int8(math.Float32bits(m3)) //nolint:gosec // the lowest bits
+		c[0], c[1] = int8(math.Float32bits(m0)), int8(math.Float32bits(m1)) //nolint:gosec // the lowest byte is wanted: the shift has put the code there
+		c[2], c[3] = int8(math.Float32bits(m2)), int8(math.Float32bits(m3)) //nolint:gosec // likewise
 		d0, d1, d2, d3 := v[0]-(m0-shift)*step, v[1]-(m1-shift)*step, v[2]-(m2-shift)*step, v[3]-(m3-shift)*step
 		s0, s1, s2, s3 = s0+d0*d0, s1+d1*d1, s2+d2*d2, s3+d3*d3
 	}

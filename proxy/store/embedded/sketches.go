@@ -71,12 +71,12 @@ func (s *sketches) has(place int) bool { return s != nil && s.known.has(place) &
 
 // product compares a sketch with a cue.
 func (s *sketches) product(place int, q *sketchedQuery) int32 {
-	return dotCodes((*codes)(unsafe.Pointer(&s.mapped[headerBytes+place*sketchBytes])), &q.codes) //nolint:gosec // within the mapping
+	return dotCodes((*codes)(unsafe.Pointer(&s.mapped[headerBytes+place*sketchBytes])), &q.codes) //nolint:gosec // the mapping has room for the sketch of every place
 }
 
 // covers says that an address lies in the mapping.
 func (s *sketches) covers(address uintptr) bool {
-	first := uintptr(unsafe.Pointer(&s.mapped[0])) //nolint:gosec // compared, not followed
+	first := uintptr(unsafe.Pointer(&s.mapped[0])) //nolint:gosec // the address is compared, and nothing is read there
 	return address >= first && address-first < uintptr(len(s.mapped))
 }
 
