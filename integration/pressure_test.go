@@ -15,8 +15,8 @@ import (
 	engramv1 "github.com/engram-sidecar/engram-sidecar/proto/engram/v1"
 )
 
-// prioritized opens a session of a lane, whose client wants to know of pressure.
-func prioritized(t *testing.T, conn *grpc.ClientConn, priority string) (*talk, *engramv1.StreamCapabilities) {
+// withPriority opens a session of a lane, whose client wants to know of pressure.
+func withPriority(t *testing.T, conn *grpc.ClientConn, priority string) (*talk, *engramv1.StreamCapabilities) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	t.Cleanup(cancel)
@@ -36,7 +36,7 @@ func TestFullLane(t *testing.T) {
 	f := newForwarding(t, "--lane-capacity", "0,0,5", "--journal-max-bytes", "64MiB", "--client-observations-per-second", "1000000")
 	f.store.Stop()
 	conn := f.sidecar.Connect()
-	low, caps := prioritized(t, conn, "low")
+	low, caps := withPriority(t, conn, "low")
 	if caps.GetQueueCapacity() != limit || caps.GetMaxObservationsPerSecond() != 1_000_000 {
 		t.Errorf("capabilities %v, expected the lane's limit and the quota", caps)
 	}
@@ -62,7 +62,7 @@ func TestFullLane(t *testing.T) {
 		}
 	}
 
-	high, caps := prioritized(t, conn, "high")
+	high, caps := withPriority(t, conn, "high")
 	// What the journal's quota holds of records of the mean size: an observation's is 3.1 to 3.6 KB, and the sessions' few, of
 	// hardly a hundred bytes, count as well.
 	if n := caps.GetQueueCapacity(); n < 64<<20/3600 || n > 2*(64<<20/3100) {

@@ -226,8 +226,19 @@ func TestWhereWarningsBeginAndEnd(t *testing.T) {
 		pressure float64
 		want     turn
 	}{
-		{0.79, turnNone}, {0.8, turnHigh}, {0.8, turnNone}, {0.81, turnHigh}, {0.8, turnHigh}, {1, turnHigh}, {0.79, turnNone},
-		{0.5, turnNone}, {0.49, turnOver}, {0.49, turnNone}, {0.79, turnNone}, {0.8, turnHigh}, {0, turnOver},
+		{0.79, turnNone},
+		{0.8, turnHigh},
+		{0.8, turnNone},
+		{0.81, turnHigh},
+		{0.8, turnHigh},
+		{1, turnHigh},
+		{0.79, turnNone},
+		{0.5, turnNone},
+		{0.49, turnOver},
+		{0.49, turnNone},
+		{0.79, turnNone},
+		{0.8, turnHigh},
+		{0, turnOver},
 	} {
 		pressure, got := w.judge(step.pressure)
 		if got != step.want || pressure != step.pressure {
