@@ -82,8 +82,11 @@ func (c *company) speaks(more int) {
 
 // caught is what was wrong so far.
 func (c *company) caught() string {
-	if log := c.sidecar.Log.String(); strings.Contains(log, "FREED MEMORY") {
-		return log[strings.Index(log, "FREED MEMORY"):]
+	log := c.sidecar.Log.String()
+	for _, said := range []string{"FREED MEMORY", "WARNING: DATA RACE"} {
+		if i := strings.Index(log, said); i >= 0 {
+			return log[i:]
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,6 +129,7 @@ func stir(t *testing.T, tags ...string) *company {
 		witness: newWitness(), t: t,
 		sidecar: harness.NewSidecar(t, harness.Binary(t, tags...), "--store", "engram://"+store.Address),
 	}
+	c.sidecar.Faulty = len(tags) > 1
 	c.sidecar.Start()
 	c.begin()
 	c.trouble(store)
