@@ -44,6 +44,8 @@ type pipe struct {
 
 	draining bool // the receiver's: the stream ends when it has drained, not with the client's half-close
 
+	sessionless bool // its client has no session to resume: it is told to call again; set before the receiver starts
+
 	merges bool             // one accepted ack stands for those right before it; set before the first push
 	news   func(*sendBatch) // the sender sends these too, once all answers that are settled are sent; set before the first push
 	acked  uint64           // the sender's: the highest sequence that it has told to be accepted
@@ -220,7 +222,11 @@ func (p *pipe) learn() {
 		p.refused(reason)
 	default:
 		p.s.observer.Refused(ReasonUnavailable)
-		p.lose(errJournalFailed(reason))
+		result := errJournalFailed(reason)
+		if p.sessionless {
+			result = errJournalFailedCall(reason)
+		}
+		p.lose(result)
 	}
 }
 

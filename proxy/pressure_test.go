@@ -181,7 +181,7 @@ func TestFailedJournalEndsStreams(t *testing.T) {
 	idle.observe(1)
 	idle.end(codes.Unavailable, "journal failed")
 	_, err := e.Remember(e.ctx, rememberOf("", ""))
-	wantStatus(t, err, codes.Unavailable, "journal failed")
+	wantStatus(t, err, codes.Unavailable, "journal failed", "call again when the sidecar is back: what was answered is kept")
 	fresh := e.connect()
 	fresh.send(initOf(""))
 	fresh.end(codes.Unavailable, "journal failed")
@@ -336,6 +336,7 @@ func TestStatusOfWrite(t *testing.T) {
 		{errors.New("something else"), codes.Internal},
 	} {
 		wantStatus(t, e.statusOfWrite(row.err, wal.LaneNormal), row.code)
+		wantStatus(t, e.statusOfCall(row.err, wal.LaneNormal), row.code)
 	}
 	for d, want := range map[time.Duration]time.Duration{
 		0: time.Second, -1: time.Second, time.Millisecond: 100 * time.Millisecond, 1549 * time.Millisecond: 1500 * time.Millisecond,

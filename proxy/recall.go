@@ -69,7 +69,7 @@ func (s *Server) streamingRecall(_ any, stream grpc.ServerStream) error {
 	for answered := false; ; answered = true {
 		select {
 		case <-s.stopping:
-			return errStopping()
+			return errStoppingCall()
 		case r, ok := <-requests:
 			if !ok && errors.Is(ended, io.EOF) {
 				return nil // the client has half-closed

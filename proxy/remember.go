@@ -112,11 +112,11 @@ func (s *Server) laneFull(lane wal.Lane) error {
 // write makes one record durable, or finds it pending already. The error is what the call ends with.
 func (s *Server) write(ctx context.Context, r *wal.Record) error {
 	if err := s.laneFull(r.Lane); err != nil {
-		return s.statusOfWrite(err, r.Lane)
+		return s.statusOfCall(err, r.Lane)
 	}
 	arrived := time.Now()
 	if err := s.writeOnce(ctx, r); err != nil {
-		return s.statusOfWrite(err, r.Lane)
+		return s.statusOfCall(err, r.Lane)
 	}
 	s.observer.Acked(1, time.Since(arrived))
 	return nil

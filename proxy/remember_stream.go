@@ -22,13 +22,14 @@ type remembering struct {
 func (s *Server) streamingRemember(_ any, stream grpc.ServerStream) error {
 	r := &remembering{}
 	r.prepare(s, stream, "StreamingRemember", r)
+	r.sessionless = true
 	s.streams.Go(r.receiveAll) // ends when this handler has returned; Run waits for it
 	select {
 	case <-r.ending:
 	case <-stream.Context().Done():
 		r.end(stream.Context().Err(), false)
 	case <-s.stopping:
-		r.end(errStopping(), true)
+		r.end(errStoppingCall(), true)
 	}
 	_, result := r.finish(nil)
 	return result
@@ -52,7 +53,7 @@ func (r *remembering) take(arrived int64) error {
 		return err
 	}
 	if err := r.s.laneFull(record.Lane); err != nil {
-		return r.s.statusOfWrite(err, record.Lane)
+		return r.s.statusOfCall(err, record.Lane)
 	}
 	switch err := r.accept(&record, arrived); {
 	case err == nil:
@@ -61,7 +62,7 @@ func (r *remembering) take(arrived int64) error {
 		r.learn() // ends the stream with the reason
 		return err
 	default:
-		return r.s.statusOfWrite(err, record.Lane)
+		return r.s.statusOfCall(err, record.Lane)
 	}
 }
 
@@ -80,7 +81,7 @@ func (r *remembering) accepted(uint64) {}
 
 func (r *remembering) durable(uint64) {}
 
-func (r *remembering) rollBack(reason error) error { return r.s.statusOfWrite(reason, wal.LaneNormal) }
+func (r *remembering) rollBack(reason error) error { return r.s.statusOfCall(reason, wal.LaneNormal) }
 
 func (r *remembering) appendAnswer(dst []byte, _ *answer, text []byte) []byte {
 	out, err := proto.MarshalOptions{}.MarshalAppend(dst, remembered(text))

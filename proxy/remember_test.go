@@ -233,7 +233,9 @@ func TestStreamingRememberEndsAtTheFirstRefusal(t *testing.T) {
 		{"invalid", nil, nil, invalid, codes.InvalidArgument, []string{"768 dimensions, got 0"}},
 		{"full", wal.ErrFull, nil, rememberOf("", ""), codes.ResourceExhausted, []string{"retry after 1s"}},
 		{"refused after all", nil, wal.ErrFull, rememberOf("", ""), codes.ResourceExhausted, []string{"retry after 1s"}},
-		{"failed", nil, wal.ErrFailed, rememberOf("", ""), codes.Unavailable, []string{"journal failed"}},
+		{"failed", nil, wal.ErrFailed, rememberOf("", ""), codes.Unavailable, []string{"journal failed", "call again"}},
+		{"fails under way", nil, wal.ErrFailed, rememberOf("", ""), codes.Unavailable, []string{"journal failed", "call again"}},
+		{"closed", wal.ErrClosed, nil, rememberOf("", ""), codes.Unavailable, []string{"the sidecar is stopping: call again"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			e := newEdge(t, Config{})

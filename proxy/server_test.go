@@ -43,7 +43,7 @@ func TestStopSendsWhatIsOwedFirst(t *testing.T) {
 	idle.end(codes.Unavailable, "the sidecar is stopping", "resume")
 	mute.end(codes.Unavailable, "the sidecar is stopping")
 	_, err = asker.Recv()
-	wantStatus(t, err, codes.Unavailable, "the sidecar is stopping")
+	wantStatus(t, err, codes.Unavailable, "the sidecar is stopping: call again")
 	e.journal.release()
 	c.acks(1, 2, 3)
 	c.end(codes.Unavailable, "the sidecar is stopping", "resume")
@@ -51,7 +51,7 @@ func TestStopSendsWhatIsOwedFirst(t *testing.T) {
 		t.Errorf("%v, %v", res, err)
 	}
 	_, err = writer.Recv()
-	wantStatus(t, err, codes.Unavailable, "the sidecar is stopping")
+	wantStatus(t, err, codes.Unavailable, "the sidecar is stopping: call again")
 	<-e.ended
 	if st := e.Stats(); st.Streams != 0 || st.Connections != 0 || st.Sessions != 2 {
 		t.Errorf("left behind: %+v", st)

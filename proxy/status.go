@@ -51,6 +51,10 @@ func errJournalFailed(err error) error {
 		"initial_sequence that its init_ack names: what was acked is kept", err)
 }
 
+func errJournalFailedCall(err error) error {
+	return status.Errorf(codes.Unavailable, "%v; call again when the sidecar is back: what was answered is kept", err)
+}
+
 func errInternal(method string) error {
 	return status.Errorf(codes.Internal, "%s failed inside the sidecar, and the failure was logged: "+
 		"a stream's session can be resumed", method)
@@ -90,6 +94,20 @@ func (s *Server) statusOfWrite(err error, lane wal.Lane) error {
 	default:
 		s.log.Error("a write was refused by the journal", "error", err)
 		return status.Errorf(codes.Internal, "the journal refused the write: %v", err)
+	}
+}
+
+// statusOfCall does so for a write that belongs to no session: its client has nothing to resume.
+func (s *Server) statusOfCall(err error, lane wal.Lane) error {
+	switch {
+	case errors.Is(err, wal.ErrFailed):
+		s.observer.Refused(ReasonUnavailable)
+		return errJournalFailedCall(err)
+	case errors.Is(err, wal.ErrClosed):
+		s.observer.Refused(ReasonUnavailable)
+		return errStoppingCall()
+	default:
+		return s.statusOfWrite(err, lane)
 	}
 }
 
