@@ -255,6 +255,33 @@ func TestFlowRecallsWhatItRemembered(t *testing.T) {
 	}
 }
 
+// What names no space of its own means the request's, and where that names none the session's.
+func TestFlowWorksInItsSpace(t *testing.T) {
+	e := newEdge(t, Config{})
+	c := e.flow()
+	c.send(&pb.MemoryFlowRequest{MemorySpaceId: "mine", SequenceNumber: 1, Request: &pb.MemoryFlowRequest_Remember{Remember: rememberOf("", "first")}})
+	c.remembered(1, "first")
+	c.remember(2, rememberOf("", "second"))
+	c.remembered(2, "second")
+	for _, r := range e.journal.records(wal.KindWrite) {
+		if r.Space != "mine" {
+			t.Errorf("%s went to %q", r.ID, r.Space)
+		}
+	}
+	recall := func(sequence int64, space string, want int) {
+		t.Helper()
+		c.send(&pb.MemoryFlowRequest{MemorySpaceId: space, SequenceNumber: sequence, Request: &pb.MemoryFlowRequest_Recall{
+			Recall: &pb.RecallRequest{Cue: cueOf(vector(2))},
+		}})
+		if m := c.recv(sequence).GetRecallResult().GetMemories(); len(m) != want {
+			t.Errorf("in %q %d memories are recalled, want %d", space, len(m), want)
+		}
+	}
+	recall(3, "", 2)
+	recall(4, "mine", 2)
+	recall(5, "default", 0)
+}
+
 // A recall that takes its time holds no write back, and a half-close waits for it.
 func TestSlowRecallHoldsNothingBack(t *testing.T) {
 	e := newEdge(t, Config{})

@@ -274,7 +274,13 @@ func TestRetryKnowsWhichOfTwoAtOnceIsNewest(t *testing.T) {
 	if a, own := r.begin(memory, older, nil); own || a != second {
 		t.Error("the newest is not known")
 	}
+	if index, ok := r.again(memory, older); !ok || index != 7 {
+		t.Errorf("a stream is told of %d, %v", index, ok)
+	}
 	r.finish(memory, first, 8)
+	if _, ok := r.again(memory, older); ok {
+		t.Error("an older version passes for the newest on a stream")
+	}
 	if _, own := r.begin(memory, older, nil); !own {
 		t.Error("an older version passes for the newest")
 	}
