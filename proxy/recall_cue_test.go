@@ -254,3 +254,22 @@ func TestFirstBatchDoesNotWaitForTheLast(t *testing.T) {
 		t.Errorf("%d batches, the last memory is %q", len(batches), batches[len(batches)-1].GetResults()[resultsPerAnswer-1].GetContent())
 	}
 }
+
+// A cue has a threshold of its kind's own, and one that every cue may have: the stricter counts.
+func TestTheStricterThresholdCounts(t *testing.T) {
+	for _, row := range []struct{ own, common, want float32 }{{0.2, 0.5, 0.5}, {0.5, 0.2, 0.5}, {-0.5, 0, -0.5}, {0, 0.3, 0.3}, {-1, 1, 1}} {
+		if got, err := threshold("own", row.own, row.common); err != nil || got != row.want {
+			t.Errorf("%v and %v come to %v, %v; want %v", row.own, row.common, got, err, row.want)
+		}
+	}
+	nan := float32(math.NaN())
+	for says, row := range map[string][2]float32{
+		"own: expected a number in [-1, 1], got 1.5":                  {1.5, 0},
+		"own: expected a number in [-1, 1], got NaN":                  {nan, 0},
+		"cue.threshold.value: expected a number in [-1, 1], got -1.5": {0, -1.5},
+	} {
+		if _, err := threshold("own", row[0], row[1]); err == nil || err.Error() != says {
+			t.Errorf("got %v, want %q", err, says)
+		}
+	}
+}
