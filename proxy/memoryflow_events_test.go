@@ -68,7 +68,7 @@ func TestFlowSubscriberHearsOnlyWhatIsImportantToIt(t *testing.T) {
 	c.status(1, pb.FlowStatus_STATE_ACTIVE)
 	await(t, "the subscription", func() bool { return e.news.listening.Load() == 1 })
 	o := e.begin("", &pb.StreamInit{})
-	for seq, importance := range []float32{0.4, 0.6} {
+	for seq, importance := range []float32{0.4, 0.5} {
 		ep := episode("")
 		ep.Importance = importance
 		o.send(observationOf(uint64(seq)+1, ep))
@@ -76,7 +76,7 @@ func TestFlowSubscriberHearsOnlyWhatIsImportantToIt(t *testing.T) {
 	o.acks(1, 2)
 	e.stored(0, wal.Delivered, "")
 	e.stored(1, wal.Delivered, "")
-	if ev := c.event("stored", "sequence_number", "2"); ev.GetImportance() != 0.6 {
+	if ev := c.event("stored", "sequence_number", "2"); ev.GetImportance() != 0.5 {
 		t.Errorf("event %v", ev)
 	}
 }
