@@ -21,6 +21,7 @@ import (
 func TestRapidResets(t *testing.T) {
 	s := besiege(t)
 	count := nightly(50_000, 10_000)
+	attacked := time.Now()
 	s.stand(48*mib, func() {
 		const connections = 8
 		began := time.Now()
@@ -53,9 +54,13 @@ func TestRapidResets(t *testing.T) {
 			t.Errorf("%d calls were cancelled within %v, expected at most %.0f", count, took, most)
 		}
 	})
-	if s.metric("engram_sidecar_calls_cancelled_total") < float64(count)/2 || s.metric("engram_sidecar_connections_slowed_total") == 0 {
-		t.Errorf("%v calls counted as cancelled of at least %d; connections were slowed %v times",
-			s.metric("engram_sidecar_calls_cancelled_total"), count, s.metric("engram_sidecar_connections_slowed_total"))
+	cancelled, slowed := s.metric("engram_sidecar_calls_cancelled_total"), s.metric("engram_sidecar_connections_slowed_total")
+	if cancelled < float64(count)/2 {
+		t.Errorf("%v calls counted as cancelled of at least %d", cancelled, count)
+	}
+	// Where the machine leaves the attacker so little that it stays below what one connection may, nobody need be slowed.
+	if slowed == 0 && cancelled/time.Since(attacked).Seconds() > 500 {
+		t.Errorf("%v calls were cancelled within %v, and no connection was slowed", cancelled, time.Since(attacked))
 	}
 }
 
