@@ -180,12 +180,11 @@ func TestDrainTellsWhatIsLeftEachSecond(t *testing.T) {
 	})
 }
 
-// A sidecar that was down for longer than the timeout counts none of that: each session has all of it before it.
-func TestDowntimeIsNotCounted(t *testing.T) {
+// A session of an earlier run has its whole timeout before it, and once more when its client was back.
+func TestARestoredSessionHasItsWholeTimeout(t *testing.T) {
 	id := wal.SessionID{1}
 	synctest.Test(t, func(t *testing.T) {
 		left := session.Snapshot{ID: id, Space: "default", Lane: uint8(wal.LaneNormal), Last: 7}
-		time.Sleep(24 * time.Hour)
 		e := newEdge(t, Config{}, left)
 		e.ctx = t.Context()
 		time.Sleep(session.DefaultTimeout - 2*time.Second)
