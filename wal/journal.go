@@ -119,7 +119,11 @@ func (j *Journal) append(p *Producer, r *Record, with func() error) error {
 	sum := checksum(r.Payload)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.appendLocked(p, r, sum, with)
+	if err := j.appendLocked(p, r, sum, with); err != nil {
+		return err
+	}
+	j.signalWork()
+	return nil
 }
 
 // appendAll does so for several, and lets the committer see them only when all are there.
@@ -131,6 +135,7 @@ func (j *Journal) appendAll(p *Producer, records []Record) error {
 		}
 		sums[i] = checksum(records[i].Payload)
 	}
+	defer j.signalWork() // not before all are there: it would wake the committer only to wait for the lock
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for i := range records {
@@ -141,10 +146,11 @@ func (j *Journal) appendAll(p *Producer, records []Record) error {
 	return nil
 }
 
-// appendLocked is append with Journal.mu held.
+// appendLocked is append with Journal.mu held. The committer is told by the caller, but for where it must make room.
 func (j *Journal) appendLocked(p *Producer, r *Record, sum uint32, with func() error) error {
 	size := entrySize(frameSize(r))
 	for j.state == nil && !j.filling.empty() && j.filling.bytes+size > j.cfg.BatchBytes {
+		j.signalWork()
 		j.room.Wait()
 	}
 	if err := j.refusal(p, r.Kind, int64(size)); err != nil {
@@ -165,7 +171,6 @@ func (j *Journal) appendLocked(p *Producer, r *Record, sum uint32, with func() e
 	}
 	j.scratch = j.filling.add(j.scratch[:0], p, r, sum)
 	j.space.appended(int64(size))
-	j.signalWork() // which wakes the committer, for whom Journal.mu has to be free
 	return nil
 }
 

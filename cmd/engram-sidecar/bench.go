@@ -71,7 +71,7 @@ the store had in the end.`,
 	f.BoolVar(&o.asJSON, "json", false, "print everything that was measured as a JSON object")
 	f.StringVar(&o.plot, "plot", "", "write a picture of rates and latencies to `FILE`, as SVG")
 	f.BoolVar(&o.standard, "standard", false,
-		"measure the standard set of loads instead, about an hour; --runs says how often each, --duration how long those that are to be kept up")
+		"measure the standard set of loads instead, about an hour; --runs says how often each, --duration how long those all the way into a store; a rate to be kept up takes twice that, a minute at most")
 	f.BoolVar(&o.quick, "quick", false, "with --standard: a look at each, in a minute or two")
 	f.StringSliceVar(&o.only, "only", nil, "with --standard: measure only these `NAMES`: "+strings.Join(bench.Names(), ", "))
 	f.StringVar(&o.write, "write", "", "with --standard: write the tables and pictures to `FILE`, in Markdown")
@@ -138,6 +138,7 @@ func (p *program) benchStandard(ctx context.Context, o *benchOptions) error {
 	}
 	if o.shorter.long {
 		scale.Long = o.Load.Duration
+		scale.Kept = min(scale.Kept, 2*scale.Long)
 	}
 	if scale.Runs < 1 || scale.Long < time.Second {
 		return usage("--standard: expected --runs of 1 and --duration of 1s at least, got %d and %v", scale.Runs, scale.Long)

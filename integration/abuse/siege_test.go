@@ -185,14 +185,15 @@ func (s *siege) round() float64 {
 	return float64(max(meanwhile, time.Millisecond)) / float64(max(before, time.Millisecond))
 }
 
-// rss is the memory that the process has in use, in bytes.
+// rss is the memory that the process has in use of its own, in bytes: what the embedded store maps of its files, more with each
+// write of the well-behaved client, is the page cache's.
 func (s *siege) rss() int64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Pid()))
 	if err != nil {
 		return 0 // it is gone, which others notice
 	}
 	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmRSS:" {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "RssAnon:" {
 			kib, _ := strconv.ParseInt(fields[1], 10, 64)
 			return kib << 10
 		}

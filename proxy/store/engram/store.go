@@ -64,7 +64,7 @@ func (s *Store) Capabilities() store.Capabilities {
 	return store.Capabilities{
 		Name:       "engram",
 		Cues:       []store.Cue{store.CueEmbedding, store.CueSemantic, store.CueContext},
-		BatchItems: 256,
+		BatchItems: 1024,
 		BatchBytes: 4 << 20,
 		Parallel:   1,
 	}

@@ -70,7 +70,8 @@ func aloneFile(ctx context.Context, dir string, load Load, batch int, tell func(
 	return alone(ctx, load, batch, tell, func() error { return f.write(bytes) })
 }
 
-// aloneJournal appends a batch of records to a journal and waits until they are durable, without anything around it.
+// aloneJournal hands batches of records to a journal without anything around it, each while the one before is synced, as the
+// edge does: a batch's time is that from one to the next.
 func aloneJournal(ctx context.Context, dir string, load Load, batch int, tell func(event)) error {
 	at := wal.Position{Journal: wal.NewFormat().Journal, Generation: 1, Index: 1, Batch: 1}
 	path := filepath.Join(dir, "journal")
@@ -81,17 +82,21 @@ func aloneJournal(ctx context.Context, dir string, load Load, batch int, tell fu
 	if err != nil {
 		return err
 	}
-	records := recordsOf(&load, batch)
+	next, synced := recordsOf(&load, batch), recordsOf(&load, batch)
 	p, n := j.NewProducer(), 0
 	err = alone(ctx, load, batch, tell, func() error {
-		for i := range records {
+		for i := range next {
 			n++
-			records[i].Index, records[i].Batch, records[i].Time, records[i].Sequence = 0, 0, 0, uint64(n) //nolint:gosec // counts
+			next[i].Index, next[i].Batch, next[i].Time, next[i].Sequence = 0, 0, 0, uint64(n) //nolint:gosec // counts
 		}
-		if err := p.AppendAll(records); err != nil {
+		if err := p.AppendAll(next); err != nil {
 			return err
 		}
-		_, err := p.Wait(ctx, records[len(records)-1].Index)
+		next, synced = synced, next
+		if n == batch { // the first: there is none before it
+			return nil
+		}
+		_, err := p.Wait(ctx, next[batch-1].Index)
 		return err
 	})
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 type Scale struct {
 	Runs    int           // of each series
 	Short   time.Duration // each run of a series
-	Long    time.Duration // each run that is to show what can be kept up
+	Long    time.Duration // each run all the way into a store
+	Kept    time.Duration // each run at a rate that is to be kept up
 	Curve   time.Duration // each run of a curve
 	Backlog uint64        // observations that wait, where that matters
 	Streams []int         // of the curve over streams
@@ -20,11 +21,11 @@ type Scale struct {
 // The two scales. The quick one is for a look, and for tests; its figures are not worth much.
 var (
 	FullScale = Scale{
-		Runs: 5, Short: 5 * time.Second, Long: time.Minute, Curve: 3 * time.Second, Backlog: 1_000_000,
+		Runs: 5, Short: 5 * time.Second, Long: time.Minute, Kept: time.Minute, Curve: 3 * time.Second, Backlog: 1_000_000,
 		Streams: []int{1, 8, 64, 512, 2000},
 	}
 	QuickScale = Scale{
-		Runs: 1, Short: 500 * time.Millisecond, Long: time.Second, Curve: 300 * time.Millisecond, Backlog: 5000,
+		Runs: 1, Short: 500 * time.Millisecond, Long: time.Second, Kept: time.Second, Curve: 300 * time.Millisecond, Backlog: 5000,
 		Streams: []int{1, 8, 64},
 	}
 )
@@ -55,7 +56,7 @@ func (sc *Scale) scenarios() []scenario {
 	with := func(l Load, subjects ...Subject) Options {
 		return Options{Load: l, Subjects: subjects, Runs: sc.Runs, Batch: DefaultBatch}
 	}
-	kept := with(steady(steadyRate, sc.Long), DurableEcho, Sidecar, ToEmbedded)
+	kept := with(steady(steadyRate, sc.Kept), DurableEcho, Sidecar, ToEmbedded)
 	kept.Profile = true
 	return []scenario{
 		{
@@ -75,7 +76,7 @@ func (sc *Scale) scenarios() []scenario {
 			with(load(1, 1, sc.Short), DurableEcho, Sidecar),
 		},
 		{
-			"journal", "The journal alone", "batches of 128 without gRPC: what the journal adds to the file",
+			"journal", "The journal alone", "batches of 128 without gRPC, each handed over while the one before is synced: what the journal adds to the file",
 			with(load(1, 1, sc.Short), BareFile, JournalOnly),
 		},
 		{
@@ -88,7 +89,7 @@ func (sc *Scale) scenarios() []scenario {
 		},
 		{
 			"engram", "All the way into an Engram-like store", "the same with a store behind gRPC that takes whatever comes",
-			with(load(8, 64, sc.Long), DurableEcho, ToEngram, Engram),
+			with(load(8, 64, sc.Long), ToEngram, Engram),
 		},
 	}
 }
