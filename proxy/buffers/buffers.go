@@ -8,9 +8,8 @@ package buffers
 import "sync"
 
 // sizes are what buffers are made of, in bytes, each one that Go allocates without a rest. An observation of 768 numbers and
-// a line of text fits the second or the third. What is
-// larger than the last is not kept; what is small gRPC does not ask for. One step is at most twice the one before, so that a
-// message that waits to be read costs no more than twice its length.
+// a line of text fits the second or the third. What is larger than the last is not kept; what is small gRPC does not ask for.
+// One step is at most twice the one before, so that a message that waits to be read costs no more than twice its length.
 var sizes = [...]int{2 << 10, 3200, 3456, 4 << 10, 8 << 10, 16 << 10, 32 << 10}
 
 // Pool is a gRPC buffer pool. The zero value is ready for use, by any number of goroutines at once.
