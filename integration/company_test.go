@@ -165,8 +165,9 @@ func (k *caller) remember(ctx context.Context) error {
 	if k.last%10 != 0 || !k.recalls {
 		return nil
 	}
-	found, err := k.rpc.Recall(ctx, &engramv1.RecallRequest{Cue: cueOf(request.GetEpisode()), MaxResults: 1})
-	if err == nil {
+	var partial metadata.MD
+	found, err := k.rpc.Recall(ctx, &engramv1.RecallRequest{Cue: cueOf(request.GetEpisode()), MaxResults: 1}, grpc.Header(&partial))
+	if err == nil && len(partial.Get("engram-partial")) == 0 { // else the machine was too busy to read all that waits in time
 		k.recalled(request.GetEpisode(), answer.GetMemoryId(), found.GetMemories())
 	}
 	return err
