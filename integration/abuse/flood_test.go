@@ -21,8 +21,7 @@ import (
 func TestRapidResets(t *testing.T) {
 	s := besiege(t)
 	count := nightly(50_000, 10_000)
-	attacked := time.Now()
-	s.stand(48*mib, func() {
+	s.stand(64*mib, func() { // 38 to 57 were measured: 1,024 calls of each connection, with three stacks each
 		const connections = 8
 		began := time.Now()
 		var attackers sync.WaitGroup
@@ -49,18 +48,17 @@ func TestRapidResets(t *testing.T) {
 		if most.Load() > 10_000 {
 			t.Errorf("%v goroutines: what is reset is not bounded by the limit of 1024 streams", most.Load())
 		}
-		// The defaults: 2,000 a second, and one second of it at any speed; a connection is stopped only behind what was read.
+		// The defaults: 2,000 a second, and one second of it at any speed; a connection is stopped only behind what was read. Where
+		// the machine leaves the attacker less than that, nobody need be slowed.
+		if allowed := 2000 * (took.Seconds() + 1); float64(count) > allowed && s.metric("engram_sidecar_connections_slowed_total") == 0 {
+			t.Errorf("%d calls were cancelled within %v, and no connection was slowed beyond %.0f", count, took, allowed)
+		}
 		if most := 2000*(took.Seconds()+1) + connections*1024; float64(count) > most {
 			t.Errorf("%d calls were cancelled within %v, expected at most %.0f", count, took, most)
 		}
 	})
-	cancelled, slowed := s.metric("engram_sidecar_calls_cancelled_total"), s.metric("engram_sidecar_connections_slowed_total")
-	if cancelled < float64(count)/2 {
+	if cancelled := s.metric("engram_sidecar_calls_cancelled_total"); cancelled < float64(count)/2 {
 		t.Errorf("%v calls counted as cancelled of at least %d", cancelled, count)
-	}
-	// Where the machine leaves the attacker so little that it stays below what one connection may, nobody need be slowed.
-	if slowed == 0 && cancelled/time.Since(attacked).Seconds() > 500 {
-		t.Errorf("%v calls were cancelled within %v, and no connection was slowed", cancelled, time.Since(attacked))
 	}
 }
 

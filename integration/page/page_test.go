@@ -34,6 +34,11 @@ func newRig(t *testing.T, flags ...string) *rig {
 	return r
 }
 
+// refuses has the store refuse everything for good, in these words.
+func (r *rig) refuses(words string) {
+	r.store.Set(harness.Faults{Refuse: func(*engramv1.Episode) error { return status.Error(codes.InvalidArgument, words) }})
+}
+
 // observe streams until it is ended, or the test is.
 func (r *rig) observe(name string) (end func()) {
 	client := &harness.Client{Name: name, Conn: r.sidecar.Connect(), Oracle: harness.NewOracle(), Window: 4}
@@ -105,9 +110,7 @@ func TestItShowsAnOutage(t *testing.T) {
 // TestADeadLetterIsReplayedByKeyboard: from the address bar, with Tab and Enter alone.
 func TestADeadLetterIsReplayedByKeyboard(t *testing.T) {
 	r := newRig(t)
-	r.store.Set(harness.Faults{Refuse: func(*engramv1.Episode) error {
-		return status.Error(codes.InvalidArgument, "embedding of another model")
-	}})
+	r.refuses("embedding of another model")
 	r.write(3)
 	p := open(t, r.sidecar, desk)
 	p.says("#t-dead", "3")
@@ -157,9 +160,7 @@ func TestADeadLetterIsReplayedByKeyboard(t *testing.T) {
 // TestAQuestionThatIsAskedAgainAtOnce: what the browser tells late of the first one is no answer to the second.
 func TestAQuestionThatIsAskedAgainAtOnce(t *testing.T) {
 	r := newRig(t)
-	r.store.Set(harness.Faults{Refuse: func(*engramv1.Episode) error {
-		return status.Error(codes.InvalidArgument, "embedding of another model")
-	}})
+	r.refuses("embedding of another model")
 	r.write(1)
 	p := open(t, r.sidecar, desk)
 	p.await("the letter", `document.querySelectorAll(".letter").length === 1`)
@@ -183,9 +184,7 @@ func TestAQuestionThatIsAskedAgainAtOnce(t *testing.T) {
 // TestOnAPhoneInTheDark: nothing is wider than the screen, and the colours are the dark ones.
 func TestOnAPhoneInTheDark(t *testing.T) {
 	r := newRig(t, "--lane-capacity", "0,100000,0")
-	r.store.Set(harness.Faults{Refuse: func(e *engramv1.Episode) error {
-		return status.Error(codes.InvalidArgument, "no-space-in-this-reason-"+strings.Repeat("x", 200))
-	}})
+	r.refuses("no-space-in-this-reason-" + strings.Repeat("x", 200))
 	r.write(2)
 	for _, v := range []view{{width: 360, height: 740, phone: true, dark: true}, {width: 360, height: 740, phone: true}, {width: 320, height: 640, phone: true}, {width: 820, height: 1180}} {
 		p := open(t, r.sidecar, v)

@@ -61,7 +61,7 @@ func Open(cfg Config, log hclog.Logger, extra ...grpc.DialOption) (*Store, error
 
 // Capabilities says what an Engram server can do.
 func (s *Store) Capabilities() store.Capabilities {
-	return store.Capabilities{
+	return store.Capabilities{ // one Put ends before the next begins: of large ones the server waits less often
 		Name:       "engram",
 		Cues:       []store.Cue{store.CueEmbedding, store.CueSemantic, store.CueContext},
 		BatchItems: 1024,

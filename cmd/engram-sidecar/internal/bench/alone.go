@@ -87,7 +87,7 @@ func aloneJournal(ctx context.Context, dir string, load Load, batch int, tell fu
 	err = alone(ctx, load, batch, tell, func() error {
 		for i := range next {
 			n++
-			next[i].Index, next[i].Batch, next[i].Time, next[i].Sequence = 0, 0, 0, uint64(n) //nolint:gosec // counts
+			next[i].Index, next[i].Batch, next[i].Time, next[i].Sequence = 0, 0, 0, uint64(n) //nolint:gosec // it counts up from 1
 		}
 		if err := p.AppendAll(next); err != nil {
 			return err
