@@ -10,7 +10,8 @@ import (
 
 // ahead scans generations before their turn, on all processors: to read and check the bytes takes far longer than to account
 // for what they tell, which has to be done in the order of the journal. So a start with a long backlog goes about as fast as
-// its files can be read. It holds a few segments in memory, however many there are.
+// its files can be read. It holds a piece of a segment for each processor in memory, and what a few
+// generations tell beside their payloads.
 //
 // The goroutines that read belong to it; stop waits for them.
 type ahead struct {

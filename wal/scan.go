@@ -85,30 +85,12 @@ func ParseGenerationDir(name string) (uint64, bool) {
 // and its bytes are valid during the call only. The error is visit's, or the file system's, or wraps ErrNewerFormat;
 // damage is no error but a part of the result. A missing or empty segment is a Scanned without records.
 func ScanGeneration(journalDir string, journal [16]byte, number uint64, visit func(*Record) error) (*Scanned, error) {
-	return scanFile(nil, SegmentPath(journalDir, number), journal, number, maxSegmentBytes, visit)
+	return scanFile(SegmentPath(journalDir, number), journal, number, maxSegmentBytes, visit)
 }
 
-// ScanBuffer is memory for scans, one after the other: to find new memory for each generation costs as much as to check it.
-// The zero value is ready. What a scan has found is valid until the next one with the same buffer.
-type ScanBuffer struct {
-	data    []byte
-	records []Record
-}
-
-// Scan is ScanGeneration that returns the whole records rather than visit them.
-func (b *ScanBuffer) Scan(journalDir string, journal [16]byte, number uint64) (*Scanned, []Record, error) {
-	b.records = b.records[:0]
-	s, err := scanFile(&b.data, SegmentPath(journalDir, number), journal, number, maxSegmentBytes, func(r *Record) error {
-		b.records = append(b.records, *r)
-		return nil
-	})
-	return s, b.records, err
-}
-
-// scanFile scans the first limit bytes of a segment and names the rest as damage. The bytes are read into *memory, which is
-// made larger where it is too small; nil is new memory.
-func scanFile(memory *[]byte, path string, journal [16]byte, number uint64, limit int64, visit func(*Record) error) (*Scanned, error) {
-	data, size, err := readSegment(memory, path, limit)
+// scanFile scans the first limit bytes of a segment and names the rest as damage.
+func scanFile(path string, journal [16]byte, number uint64, limit int64, visit func(*Record) error) (*Scanned, error) {
+	data, size, err := readSegment(path, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read generation %d: %w", number, err)
 	}
@@ -123,7 +105,7 @@ func scanFile(memory *[]byte, path string, journal [16]byte, number uint64, limi
 }
 
 // readSegment reads the first limit bytes of a segment: what lies there need not be ours. A missing one has none.
-func readSegment(memory *[]byte, path string, limit int64) (data []byte, size int64, err error) {
+func readSegment(path string, limit int64) (data []byte, size int64, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, 0, nil
@@ -136,21 +118,10 @@ func readSegment(memory *[]byte, path string, limit int64) (data []byte, size in
 	if err != nil {
 		return nil, 0, err
 	}
-	data = take(memory, int(min(st.Size(), limit)))
+	data = make([]byte, min(st.Size(), limit))
 	n, err := io.ReadFull(f, data)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, 0, err
 	}
 	return data[:n], max(st.Size(), int64(n)), nil
-}
-
-// take is n bytes of memory, whatever they hold.
-func take(memory *[]byte, n int) []byte {
-	if memory == nil {
-		return make([]byte, n)
-	}
-	if cap(*memory) < n {
-		*memory = make([]byte, n)
-	}
-	return (*memory)[:n]
 }

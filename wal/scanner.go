@@ -39,8 +39,9 @@ func scanSegment(path string, data []byte, journal [16]byte, number uint64, visi
 type scanner struct {
 	out   *Scanned
 	data  []byte
+	from  int // where data begins in the segment
 	seal  seal
-	pos   int
+	pos   int    // in data
 	seen  uint64 // index of the last frame whose header was good
 	rec   Record
 	visit func(*Record) error
@@ -118,7 +119,7 @@ func (sc *scanner) take(entry, at int, h header) error {
 	if out.first == 0 {
 		out.first = r.Index
 	}
-	sc.seen, out.Last, out.lastFirst, out.lastAt = r.Index, r.Batch, h.first, int64(at)
+	sc.seen, out.Last, out.lastFirst, out.lastAt = r.Index, r.Batch, h.first, int64(sc.from+at)
 	sc.pos = min(at+h.size, len(sc.data))
 	if err := checkPayload(sc.data[at:], h, r); err != nil {
 		sc.damage(DamageError{
@@ -134,9 +135,9 @@ func (sc *scanner) take(entry, at int, h header) error {
 	for out.LastIndex()+1 < r.Index {
 		out.Offsets = append(out.Offsets, 0)
 	}
-	out.Offsets = append(out.Offsets, uint32(at))
+	out.Offsets = append(out.Offsets, uint32(sc.from+at))
 	out.Records++
-	out.End = int64(sc.pos)
+	out.End = int64(sc.from + sc.pos)
 	if sc.visit == nil {
 		return nil
 	}

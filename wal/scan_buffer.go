@@ -1,0 +1,120 @@
+package wal
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// chunkBytes is how much of a segment is in memory at once: what was just read is checked while the processor's cache holds
+// it. To read a whole segment first takes more than twice as long.
+const chunkBytes = 256 << 10
+
+// ScanBuffer is memory for scans, one after the other. The zero value is ready. What a scan has found is valid until the next
+// one with the same buffer.
+type ScanBuffer struct {
+	chunk   []byte
+	kept    []byte // ids and payloads of records
+	records []Record
+	size    int // of chunk at first; 0 is chunkBytes
+}
+
+// Scan is ScanGeneration that returns the whole records rather than visit them. Writes come without their payloads, which
+// have been checked.
+func (b *ScanBuffer) Scan(journalDir string, journal [16]byte, number uint64) (*Scanned, []Record, error) {
+	path := SegmentPath(journalDir, number)
+	s, err := b.scanWhole(path, journal, number)
+	if s == nil && err == nil {
+		b.reset()
+		s, err = scanFile(path, journal, number, maxSegmentBytes, b.keep)
+	}
+	return s, b.records, err
+}
+
+func (b *ScanBuffer) reset() { b.records, b.kept = b.records[:0], b.kept[:0] }
+
+// keep copies a record out of what a scan overwrites next.
+func (b *ScanBuffer) keep(r *Record) error {
+	k := *r
+	k.ID = b.copied(r.ID)
+	if k.Payload = nil; r.Kind != KindWrite {
+		k.Payload = b.copied(r.Payload)
+	}
+	b.records = append(b.records, k)
+	return nil
+}
+
+func (b *ScanBuffer) copied(p []byte) []byte {
+	if len(p) == 0 {
+		return p
+	}
+	from := len(b.kept)
+	b.kept = append(b.kept, p...)
+	return b.kept[from:len(b.kept):len(b.kept)]
+}
+
+// scanWhole scans a segment a chunk at a time, as long as frame follows upon frame. Where anything else stands it returns nil:
+// what that is, only who has the whole segment before him can tell.
+func (b *ScanBuffer) scanWhole(path string, journal [16]byte, number uint64) (*Scanned, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil //nolint:nilnil // what is not there has no frames
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read generation %d: %w", number, err)
+	}
+	defer f.Close() //nolint:errcheck // it was only read from
+	sc := &scanner{
+		out: &Scanned{Number: number, Path: path, Offsets: make([]uint32, 0, len(b.records))}, seal: newSeal(journal, number), visit: b.keep,
+	}
+	b.reset()
+	if b.chunk == nil {
+		b.chunk = make([]byte, cmp.Or(b.size, chunkBytes))
+	}
+	for len(sc.out.Damages) == 0 {
+		at, h, err := sc.entry()
+		if err == nil && h.size <= len(sc.data)-at {
+			if err := sc.take(sc.pos, at, h); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		left := len(sc.data) - sc.pos
+		if (err != nil && left >= longestHeader) || sc.from+len(sc.data) > maxSegmentBytes {
+			break
+		}
+		more, err := b.advance(f, sc)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("read generation %d: %w", number, err)
+		case more:
+		case sc.pos == len(sc.data) && sc.seen != 0:
+			sc.out.Size = sc.out.End
+			return sc.out, nil
+		default:
+			return nil, nil //nolint:nilnil // as said above
+		}
+	}
+	return nil, nil //nolint:nilnil // likewise
+}
+
+// longestHeader is more than any entry takes in front of its payload.
+const longestHeader = binary.MaxVarintLen32 + minFrame + MaxSpace + MaxID
+
+// advance brings what comes next in the file behind what sc has not taken yet; false where nothing comes.
+func (b *ScanBuffer) advance(f io.Reader, sc *scanner) (bool, error) {
+	left := len(sc.data) - sc.pos
+	if left == len(b.chunk) {
+		b.chunk = append(b.chunk, make([]byte, len(b.chunk))...)
+	}
+	copy(b.chunk, sc.data[sc.pos:])
+	n, err := io.ReadAtLeast(f, b.chunk[left:], 1)
+	sc.from, sc.pos, sc.data = sc.from+sc.pos, 0, b.chunk[:left+n]
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	return err == nil, err
+}
