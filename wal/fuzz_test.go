@@ -2,6 +2,7 @@ package wal
 
 import (
 	"bytes"
+	"reflect"
 	"testing"
 )
 
@@ -69,6 +70,8 @@ func FuzzScanSegment(f *testing.F) {
 			resealAll(data, seg.seal)
 		}
 		last, batch, n := uint64(0), uint64(0), 0
+		b := ScanBuffer{size: 1 + len(data)%200}
+		whole, inChunks := b.scanWhole(bytes.NewReader(data), "segment", testJournal, 1)
 		s, err := scanSegment("segment", data, testJournal, 1, func(r *Record) error {
 			if r.Index <= last || r.Batch < batch {
 				t.Fatalf("index %d of batch %d behind index %d of batch %d", r.Index, r.Batch, last, batch)
@@ -77,6 +80,9 @@ func FuzzScanSegment(f *testing.F) {
 			n++
 			return checkRecord(r)
 		})
+		if inChunks != nil || (whole != nil && !reflect.DeepEqual(whole, s)) || (whole == nil && err == nil && n > 0 && len(s.Damages) == 0) {
+			t.Fatalf("in chunks of %d: %+v, %v\nat once: %+v", b.size, whole, inChunks, s)
+		}
 		if err != nil {
 			return // of a newer version
 		}

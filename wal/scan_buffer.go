@@ -26,12 +26,27 @@ type ScanBuffer struct {
 // have been checked.
 func (b *ScanBuffer) Scan(journalDir string, journal [16]byte, number uint64) (*Scanned, []Record, error) {
 	path := SegmentPath(journalDir, number)
-	s, err := b.scanWhole(path, journal, number)
-	if s == nil && err == nil {
+	s, err := b.scanInChunks(path, journal, number)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read generation %d: %w", number, err)
+	}
+	if s == nil {
 		b.reset()
 		s, err = scanFile(path, journal, number, maxSegmentBytes, b.keep)
 	}
 	return s, b.records, err
+}
+
+func (b *ScanBuffer) scanInChunks(path string, journal [16]byte, number uint64) (*Scanned, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil //nolint:nilnil // what is not there has no frames
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read from
+	return b.scanWhole(f, path, journal, number)
 }
 
 func (b *ScanBuffer) reset() { b.records, b.kept = b.records[:0], b.kept[:0] }
@@ -58,15 +73,7 @@ func (b *ScanBuffer) copied(p []byte) []byte {
 
 // scanWhole scans a segment a chunk at a time, as long as frame follows upon frame. Where anything else stands it returns nil:
 // what that is, only who has the whole segment before him can tell.
-func (b *ScanBuffer) scanWhole(path string, journal [16]byte, number uint64) (*Scanned, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil //nolint:nilnil // what is not there has no frames
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read generation %d: %w", number, err)
-	}
-	defer f.Close() //nolint:errcheck // it was only read from
+func (b *ScanBuffer) scanWhole(f io.Reader, path string, journal [16]byte, number uint64) (*Scanned, error) {
 	sc := &scanner{
 		out: &Scanned{Number: number, Path: path, Offsets: make([]uint32, 0, len(b.records))}, seal: newSeal(journal, number), visit: b.keep,
 	}
@@ -89,7 +96,7 @@ func (b *ScanBuffer) scanWhole(path string, journal [16]byte, number uint64) (*S
 		more, err := b.advance(f, sc)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("read generation %d: %w", number, err)
+			return nil, err
 		case more:
 		case sc.pos == len(sc.data) && sc.seen != 0:
 			sc.out.Size = sc.out.End

@@ -62,10 +62,8 @@ func TestChunksOfAWholeSegment(t *testing.T) {
 	for n := range uint64(500) {
 		seg.batch(write(7, n+1, fill(n, 3000)))
 	}
-	dir := t.TempDir()
-	placeSegment(t, dir, 1, seg.data)
 	b := ScanBuffer{size: 16 << 10}
-	s, err := b.scanWhole(SegmentPath(dir, 1), testJournal, 1)
+	s, err := b.scanWhole(bytes.NewReader(seg.data), "segment", testJournal, 1)
 	if err != nil || s == nil || s.Records != 501 || s.Size != int64(len(seg.data)) {
 		t.Fatalf("%+v, %v", s, err)
 	}
@@ -87,7 +85,7 @@ func TestChunksEndAtDamage(t *testing.T) {
 	dir := t.TempDir()
 	placeSegment(t, dir, 1, seg.data)
 	b := ScanBuffer{size: 4 << 10}
-	if s, err := b.scanWhole(SegmentPath(dir, 1), testJournal, 1); s != nil || err != nil || len(b.chunk) > 8<<10 {
+	if s, err := b.scanWhole(bytes.NewReader(seg.data), "segment", testJournal, 1); s != nil || err != nil || len(b.chunk) > 8<<10 {
 		t.Errorf("%+v, %v, a chunk of %d", s, err, len(b.chunk))
 	}
 	if s, records, err := b.Scan(dir, testJournal, 1); err != nil || len(s.Damages) != 1 || len(records) != 500 {

@@ -89,7 +89,7 @@ func (sc *Scale) scenarios() []scenario {
 		},
 		{
 			"engram", "All the way into an Engram-like store", "the same with a store behind gRPC that takes whatever comes",
-			with(load(8, 64, sc.Long), ToEngram, Engram),
+			with(load(8, 64, sc.Long), Engram, ToEngram),
 		},
 	}
 }
