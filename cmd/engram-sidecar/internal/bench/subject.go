@@ -31,8 +31,8 @@ var about = []struct {
 	{Sidecar, "the sidecar; its store is away"},
 	{ToEmbedded, "the sidecar, until its embedded store has everything"},
 	{Embedded, "the embedded store alone, without gRPC"},
-	{ToEngram, "the sidecar, until an Engram-like store has everything"},
 	{Engram, "the Engram-like store alone: the client streams to it"},
+	{ToEngram, "the sidecar, until an Engram-like store has everything"},
 	{BareFile, "append and sync of the same bytes to one file, without gRPC"},
 	{JournalOnly, "the journal alone, without gRPC"},
 }
