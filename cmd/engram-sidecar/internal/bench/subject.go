@@ -84,6 +84,9 @@ func (s Subject) store(engram string) string {
 	}
 }
 
+// isSidecar says that the subject is a sidecar, whatever is behind it.
+func (s Subject) isSidecar() bool { return s == Sidecar || s.delivers() }
+
 // delivers says that the subject's work is done when the store has everything.
 func (s Subject) delivers() bool { return s == ToEmbedded || s == ToEngram }
 

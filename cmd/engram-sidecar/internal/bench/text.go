@@ -116,6 +116,9 @@ func (s *Series) String() string {
 		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t")+"\t") // a Builder never fails
 	}
 	_ = w.Flush() // as above
+	if spread := s.spread(); spread != "" {
+		b.WriteString("\n" + spread)
+	}
 	b.WriteString("\nCPU, reads+writes and bytes to disk are an observation's. ")
 	b.WriteString("Latencies are an ack's, and a whole batch's where there is no client.\n")
 	if s.Machine.Disk == inMemory {
