@@ -2,6 +2,8 @@ package wal
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"reflect"
 	"testing"
 )
@@ -64,12 +66,14 @@ func FuzzScanSegment(f *testing.F) {
 		f.Add(seg.data[:cut], false)
 		f.Add(append(bytes.Clone(seg.data[:cut]), seg.data[seg.boundaries[i/2]:]...), i%2 == 0)
 	}
+	f.Add(longestEntry(), false)
 	f.Fuzz(func(t *testing.T, data []byte, sealed bool) {
 		data = bytes.Clone(data)
 		if sealed {
 			resealAll(data, seg.seal)
 		}
 		last, batch, n := uint64(0), uint64(0), 0
+		var plain ScanBuffer // what it keeps was copied out of memory that nobody overwrites
 		b := ScanBuffer{size: 1 + len(data)%200}
 		whole, inChunks := b.scanWhole(bytes.NewReader(data), "segment", testJournal, 1)
 		s, err := scanSegment("segment", data, testJournal, 1, func(r *Record) error {
@@ -78,10 +82,13 @@ func FuzzScanSegment(f *testing.F) {
 			}
 			last, batch = r.Index, r.Batch
 			n++
-			return checkRecord(r)
+			return errors.Join(plain.keep(r), checkRecord(r))
 		})
 		if inChunks != nil || (whole != nil && !reflect.DeepEqual(whole, s)) || (whole == nil && err == nil && n > 0 && len(s.Damages) == 0) {
 			t.Fatalf("in chunks of %d: %+v, %v\nat once: %+v", b.size, whole, inChunks, s)
+		}
+		if whole != nil && !reflect.DeepEqual(b.records, plain.records) {
+			t.Fatalf("in chunks of %d: %+v\nat once: %+v", b.size, b.records, plain.records)
 		}
 		if err != nil {
 			return // of a newer version
@@ -98,6 +105,18 @@ func FuzzScanSegment(f *testing.F) {
 			t.Fatalf("%v; trimmed %+v\nscanned again %+v", err, s, again)
 		}
 	})
+}
+
+// longestEntry is a segment of one record with the longest space and id, and a length that is padded as far as can be read.
+func longestEntry() []byte {
+	r := write(7, 1, fill(1, 150))
+	r.Space, r.ID, r.Index, r.Batch = string(bytes.Repeat([]byte("s"), MaxSpace)), bytes.Repeat([]byte("i"), MaxID), 1, 1
+	frame := appendFrame(nil, newSeal(testJournal, 1), &r, 0, checksum(r.Payload))
+	var length []byte
+	for rest := uint64(len(frame)); len(length) < binary.MaxVarintLen64-1; rest >>= 7 {
+		length = append(length, byte(rest)|0x80)
+	}
+	return append(append(length, 0), frame...)
 }
 
 // checkScanned wants a result that hangs together: frames and damages lie in the file, one behind the other.

@@ -9,21 +9,27 @@ import (
 	"os"
 )
 
-// chunkBytes is how much of a segment is in memory at once: what was just read is checked while the processor's cache holds
-// it. To read a whole segment first takes more than twice as long.
-const chunkBytes = 256 << 10
+const (
+	// chunkBytes is how much of a segment is in memory at once, unless a frame is longer: what was just read is checked while
+	// the processor's cache holds it. A start that reads whole segments first takes half as long again.
+	chunkBytes = 256 << 10
+	// keptBytes is how much memory for what is kept of records is taken at once.
+	keptBytes = 16 << 10
+	// longestHeader is more than any entry takes in front of its payload.
+	longestHeader = binary.MaxVarintLen64 + minFrame + MaxSpace + MaxID
+)
 
-// ScanBuffer is memory for scans, one after the other. The zero value is ready. What a scan has found is valid until the next
-// one with the same buffer.
+// ScanBuffer is memory for scans, one after the other. The zero value is ready. The records of a scan are valid until the next
+// one with the same buffer; its Scanned is the caller's.
 type ScanBuffer struct {
 	chunk   []byte
-	kept    []byte // ids and payloads of records
+	kept    []byte // ids and payloads of records other than writes; what is full belongs to them alone
 	records []Record
 	size    int // of chunk at first; 0 is chunkBytes
 }
 
-// Scan is ScanGeneration that returns the whole records rather than visit them. Writes come without their payloads, which
-// have been checked.
+// Scan is ScanGeneration that returns the whole records rather than visit them. Writes come without id and payload, which have
+// been checked.
 func (b *ScanBuffer) Scan(journalDir string, journal [16]byte, number uint64) (*Scanned, []Record, error) {
 	path := SegmentPath(journalDir, number)
 	s, err := b.scanInChunks(path, journal, number)
@@ -49,22 +55,28 @@ func (b *ScanBuffer) scanInChunks(path string, journal [16]byte, number uint64) 
 	return b.scanWhole(f, path, journal, number)
 }
 
-func (b *ScanBuffer) reset() { b.records, b.kept = b.records[:0], b.kept[:0] }
+func (b *ScanBuffer) reset() {
+	spoil(b.kept)
+	b.records, b.kept = b.records[:0], b.kept[:0]
+}
 
 // keep copies a record out of what a scan overwrites next.
 func (b *ScanBuffer) keep(r *Record) error {
 	k := *r
-	k.ID = b.copied(r.ID)
-	if k.Payload = nil; r.Kind != KindWrite {
-		k.Payload = b.copied(r.Payload)
+	if k.ID, k.Payload = nil, nil; r.Kind != KindWrite {
+		k.ID, k.Payload = b.copied(r.ID), b.copied(r.Payload)
 	}
 	b.records = append(b.records, k)
 	return nil
 }
 
+// copied copies p to where earlier records' bytes stay.
 func (b *ScanBuffer) copied(p []byte) []byte {
 	if len(p) == 0 {
-		return p
+		return []byte{}
+	}
+	if cap(b.kept)-len(b.kept) < len(p) {
+		b.kept = make([]byte, 0, max(len(p), keptBytes))
 	}
 	from := len(b.kept)
 	b.kept = append(b.kept, p...)
@@ -78,8 +90,8 @@ func (b *ScanBuffer) scanWhole(f io.Reader, path string, journal [16]byte, numbe
 		out: &Scanned{Number: number, Path: path, Offsets: make([]uint32, 0, len(b.records))}, seal: newSeal(journal, number), visit: b.keep,
 	}
 	b.reset()
-	if b.chunk == nil {
-		b.chunk = make([]byte, cmp.Or(b.size, chunkBytes))
+	if size := cmp.Or(b.size, chunkBytes); len(b.chunk) != size { // the first, or one that had to hold a long frame
+		b.chunk = make([]byte, size)
 	}
 	for len(sc.out.Damages) == 0 {
 		at, h, err := sc.entry()
@@ -107,9 +119,6 @@ func (b *ScanBuffer) scanWhole(f io.Reader, path string, journal [16]byte, numbe
 	}
 	return nil, nil //nolint:nilnil // likewise
 }
-
-// longestHeader is more than any entry takes in front of its payload.
-const longestHeader = binary.MaxVarintLen32 + minFrame + MaxSpace + MaxID
 
 // advance brings what comes next in the file behind what sc has not taken yet; false where nothing comes.
 func (b *ScanBuffer) advance(f io.Reader, sc *scanner) (bool, error) {

@@ -52,9 +52,17 @@ func newReordered(t testing.TB, room faultfs.Room, tags ...string) (*rig, *stric
 // random call, and in one at a call while it starts. What it does in the dark fails, so that every ack it sent still counts.
 func (r *rig) cutStrict(s *strict, percent int) {
 	r.t.Helper()
+	if !r.tryCutStrict(s, percent) {
+		r.t.Fatal("a start was refused")
+	}
+}
+
+// tryCutStrict is cutStrict; false where the sidecar would not start.
+func (r *rig) tryCutStrict(s *strict, percent int) bool {
+	r.t.Helper()
 	way := r.random.IntN(3)
-	if way > 0 {
-		r.start()
+	if way > 0 && r.refuses() {
+		return false
 	}
 	calls, most := 0, 1+r.random.IntN(60)
 	image := s.fs.Cut(func(op faultfs.Op, path string) bool {
@@ -75,6 +83,20 @@ func (r *rig) cutStrict(s *strict, percent int) {
 		r.power(s, s.fs.Image(chance(r.random, percent)))
 		r.epoch.Begin()
 	}
+	return true
+}
+
+// refuses starts the sidecar and says whether it calls the directory damaged and ends.
+func (r *rig) refuses() bool {
+	r.t.Helper()
+	if r.sidecar.TryStart() {
+		return false
+	}
+	if code := r.sidecar.ExitCode(); code != 74 {
+		r.t.Fatalf("a start ended with code %d, expected 74 where the directory is refused", code)
+	}
+	r.t.Logf("a start was refused after %d faults", r.faults)
+	return true
 }
 
 // power ends the process, and brings img up in the place of the disk it had.
@@ -85,7 +107,8 @@ func (r *rig) power(s *strict, img *faultfs.Image) {
 	r.faults++
 }
 
-// TestFaultCatches shows that each of the six broken builds is found out by what runs in CI.
+// TestFaultCatches shows that each of the six broken builds is found out by what runs in CI. A start that is refused finds one
+// out, too: after the same cuts a sound build starts.
 func TestFaultCatches(t *testing.T) {
 	cases := []struct {
 		tag        string
@@ -102,7 +125,7 @@ func TestFaultCatches(t *testing.T) {
 			t.Parallel()
 			r, s := newReordered(t, small, c.tag)
 			for range sized(25, 50) {
-				if r.cutStrict(s, c.percent); r.oracle.Broken() && r.broken(c.invariants...) {
+				if !r.tryCutStrict(s, c.percent) || (r.oracle.Broken() && r.broken(c.invariants...)) {
 					return
 				}
 			}
@@ -115,9 +138,7 @@ func TestFaultCatches(t *testing.T) {
 		r, s := newReordered(t, large, faultNoTailRepair)
 		r.store.Stop() // else what is torn is delivered, and its generation gone, before the next start looks
 		for range sized(25, 50) {
-			r.cutStrict(s, 50)
-			if !r.sidecar.TryStart() { // what was left behind a tail ends in the next generation's indexes
-				t.Logf("caught after %d faults: a start is refused, with code %d", r.faults, r.sidecar.ExitCode())
+			if !r.tryCutStrict(s, 50) || r.refuses() { // what was left behind a tail ends in the next generation's indexes
 				return
 			}
 			if st, err := r.sidecar.Status(); err == nil && len(st.Recovery.Damages) > 0 {

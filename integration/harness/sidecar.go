@@ -111,6 +111,7 @@ func (s *Sidecar) Pid() int { return s.process.Process.Pid }
 func (s *Sidecar) TryStart() bool {
 	s.t.Helper()
 	s.Exec()
+	deadline := time.After(Patience)
 	for {
 		if answer, err := s.Get("/readyz"); err == nil && answer.StatusCode == http.StatusOK {
 			return true
@@ -118,6 +119,9 @@ func (s *Sidecar) TryStart() bool {
 		select {
 		case <-s.ended:
 			return false
+		case <-deadline:
+			s.dumpStacks()
+			s.t.Fatalf("the sidecar was neither ready nor ended within %v", Patience)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

@@ -140,9 +140,6 @@ func (x *Result) write(d *document) {
 	s := x.Series
 	d.print("## %s\n\n%s: %s; %v each, medians of %d.\n\n", x.Title, s.Load.String(), x.Why, s.Load.Duration, len(s.Runs))
 	against := s.reference()
-	if against == "" {
-		against = s.Figures[0].Subject
-	}
 	rows := [][]string{header(against)}
 	for i := range s.Figures {
 		rows = append(rows, s.Figures[i].row(against))

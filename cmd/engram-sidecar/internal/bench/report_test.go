@@ -57,6 +57,17 @@ func TestARatioIsOfOneTurn(t *testing.T) {
 	}
 }
 
+// The store sent straight to is what the sidecar that delivers to it is compared with, in whatever order they took turns.
+func TestWhatTheRatiosAreOf(t *testing.T) {
+	for want, subjects := range map[Subject][]Subject{
+		DurableEcho: {Sidecar, DurableEcho}, Engram: {ToEngram, Engram}, BareFile: {JournalOnly, BareFile}, "": {Sidecar},
+	} {
+		if got := seriesOf(subjects...).reference(); got != want {
+			t.Errorf("%q is compared with %q, want %q", subjects, got, want)
+		}
+	}
+}
+
 func TestAReportIsWritten(t *testing.T) {
 	series := seriesOf(DurableEcho, Sidecar)
 	r := &Report{

@@ -34,7 +34,8 @@ func shares(h *hdrhistogram.Histogram, ends []int64) []float64 {
 	return out
 }
 
-// spread shows the histograms side by side, with bars for the sidecar's; "" where nothing was measured.
+// spread shows the histograms side by side, with bars for the sidecar's, or without one the first; "" where nothing was
+// measured.
 func (s *Series) spread() string {
 	ends := ranges()
 	var columns [][]float64

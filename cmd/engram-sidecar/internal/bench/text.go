@@ -95,12 +95,16 @@ func header(reference Subject) []string {
 	}
 }
 
-// reference is the subject that all are compared with.
+// reference is the subject that all are compared with: the durable echo, or else the first of several.
 func (s *Series) reference() Subject {
-	if s.Figure(DurableEcho) != nil {
+	switch {
+	case s.Figure(DurableEcho) != nil:
 		return DurableEcho
+	case len(s.Figures) > 1:
+		return s.Figures[0].Subject
+	default:
+		return ""
 	}
-	return ""
 }
 
 // String shows the series on a terminal.
