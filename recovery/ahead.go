@@ -10,8 +10,8 @@ import (
 
 // ahead scans generations before their turn, on all processors: to read and check the bytes takes far longer than to account
 // for what they tell, which has to be done in the order of the journal. So a start with a long backlog goes about as fast as
-// its files can be read. It holds a piece of a segment for each reader and one
-// more in memory, and what as many generations tell beside their writes' bytes; a whole segment where it is damaged.
+// its files can be read. It holds a piece of a segment in memory for each reader and one more, and what as many generations
+// tell beside their writes' bytes; a whole segment where it is damaged.
 //
 // The goroutines that read belong to it; stop waits for them.
 type ahead struct {

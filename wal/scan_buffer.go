@@ -46,7 +46,7 @@ func (b *ScanBuffer) Scan(journalDir string, journal [16]byte, number uint64) (*
 func (b *ScanBuffer) scanInChunks(path string, journal [16]byte, number uint64) (*Scanned, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil //nolint:nilnil // what is not there has no frames
+		return nil, nil //nolint:nilnil // no frames and no error: scanFile says what a missing segment is
 	}
 	if err != nil {
 		return nil, err
@@ -114,10 +114,10 @@ func (b *ScanBuffer) scanWhole(f io.Reader, path string, journal [16]byte, numbe
 			sc.out.Size = sc.out.End
 			return sc.out, nil
 		default:
-			return nil, nil //nolint:nilnil // as said above
+			return nil, nil //nolint:nilnil // a short frame is at the end: scanFile says what it is
 		}
 	}
-	return nil, nil //nolint:nilnil // likewise
+	return nil, nil //nolint:nilnil // damage, or longer than can be: scanFile says which
 }
 
 // advance brings what comes next in the file behind what sc has not taken yet; false where nothing comes.
